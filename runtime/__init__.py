@@ -1,0 +1,1 @@
+"""What executes a model: C kernels, and one runner a runtime behind one interface."""

@@ -1,0 +1,1 @@
+"""Descriptions of the devices: one TOML file a target."""
