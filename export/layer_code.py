@@ -1,0 +1,143 @@
+"""What an operator becomes in C: a kernel, its constant data, and the memory it asks for.
+
+Families make these values, the arena planner reads their memory needs, the C writer prints them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Section = Literal["weights", "tables"]
+Policy = Literal["speed", "size", "balanced"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IsaFeatures:
+    """What the instruction set offers; code asks for these, never for a target's name.
+
+    Attributes:
+        dsp: Has the Armv7E-M / Armv8-M DSP extension (SMLAD and relatives).
+        mve: Has the M-profile vector extension.
+        unaligned: Loads and stores of words may be unaligned.
+    """
+
+    dsp: bool = False
+    mve: bool = False
+    unaligned: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CTarget:
+    """What the choice of kernels depends on.
+
+    Attributes:
+        features: Properties of the instruction set.
+        optimize: What to give up last.
+        encodings: Encoding forced for a layer, by its name; others are chosen by the cost model.
+    """
+
+    features: IsaFeatures = field(default_factory=IsaFeatures)
+    optimize: Policy = "balanced"
+    encodings: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class CArray:
+    """One constant array of a layer.
+
+    Attributes:
+        suffix: Appended to the layer's C name to give the symbol.
+        ctype: Element type in C, such as ``int8_t``.
+        data: The elements, one-dimensional.
+        section: Whether it counts as weights or as tables in the footprint.
+    """
+
+    suffix: str
+    ctype: str
+    data: NDArray[np.integer]
+    section: Section = "tables"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ref:
+    """A reference to one of the layer's arrays (or nested structs), by suffix."""
+
+    suffix: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CSymbol:
+    """A C identifier used as a value, such as the name of a decoder function."""
+
+    name: str
+
+
+#: Values of struct fields; a nested mapping is a nested struct.
+CValue = int | Ref | CSymbol | Mapping[str, "CValue"] | tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Call:
+    """One call of a kernel: ``function(&args, in..., out[, scratch])``.
+
+    Attributes:
+        function: Public function of ``runtime/csrc``.
+        struct: C type of the argument struct.
+        args: Its fields in the order of the struct's declaration.
+        inputs: Names of the Graph tensors passed as pointers, in order.
+    """
+
+    function: str
+    struct: str
+    args: Mapping[str, CValue]
+    inputs: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Alternative:
+    """An encoding or kernel that was considered and what it would cost."""
+
+    encoding: str
+    bits: int
+    kernel: str
+    flash_bytes: int
+    instructions: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class LayerCode:
+    """The C of one operator.
+
+    Attributes:
+        calls: Kernel calls in order; empty where the output is the input under another name.
+        sources: Files of ``runtime/csrc`` to copy, headers included.
+        arrays: Constant data.
+        scratch_bytes: Working memory, taken from the arena while the operator runs.
+        in_place: Indices of inputs whose memory the output may take over.
+        encoding: How the weights are stored; empty if there are none.
+        bits: Bits per stored weight.
+        distinct_values: Number of distinct weight codes.
+        weight_bytes: Stored weights with their codebook, in bytes.
+        alternatives: What else the cost model weighed.
+    """
+
+    calls: tuple[Call, ...]
+    sources: tuple[str, ...] = ()
+    arrays: tuple[CArray, ...] = ()
+    scratch_bytes: int = 0
+    in_place: tuple[int, ...] = ()
+    encoding: str = ""
+    bits: int = 0
+    distinct_values: int = 0
+    weight_bytes: int = 0
+    alternatives: tuple[Alternative, ...] = ()
+
+    @property
+    def is_alias(self) -> bool:
+        """Whether nothing runs: the output is the input's memory."""
+        return not self.calls

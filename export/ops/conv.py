@@ -1,0 +1,390 @@
+"""Convolution: 1-D and 2-D, grouped, depthwise, dilated; dense layers and batch norm as 1x1 forms.
+
+A dense layer is a 1x1 convolution on a 1x1 map: LiteRT's reference FULLY_CONNECTED rounds once
+where TFLM rounds twice, while CONV_2D rounds twice everywhere. A batch norm that could not be
+folded is a depthwise 1x1 convolution. Arithmetic: TensorFlow Lite's 8-bit quantization
+specification, per-channel weights, gemmlowp double rounding (``export/numerics.py``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgefactor.errors import UnsupportedOperatorError
+from edgefactor.export import kernels, numerics
+from edgefactor.export.ir import Array, Graph, Op, Quantization, Tensor, constant
+from edgefactor.export.layer_code import CTarget, LayerCode
+from edgefactor.export.ops.family import (
+    Family,
+    Lowering,
+    Node,
+    OnnxBuilder,
+    OutputRule,
+    Quantizer,
+    Shape,
+    TfliteBuilder,
+)
+from edgefactor.export.ops.windows import pads_from_onnx, tflite_padding, window_output
+
+#: Bias codes beyond this are avoided by a larger weight scale, so that sums stay within int32.
+BIAS_LIMIT = 2**29
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conv2D(Op):
+    """Inputs: activation NHWC, weights OHWI (I = channels of one group), bias [O].
+
+    Attributes:
+        stride: Rows, columns.
+        dilation: Rows, columns.
+        padding: Top, left, bottom, right; padded positions hold the real value 0.
+        groups: Channel groups; equal to the input channels for a depthwise convolution.
+        relu: Whether negative results become 0.
+        channel_scale: For weights that take few values up to one positive factor a channel, that
+            factor; quantization divides by it first and so keeps the values few. Empty otherwise.
+    """
+
+    stride: tuple[int, int] = (1, 1)
+    dilation: tuple[int, int] = (1, 1)
+    padding: tuple[int, int, int, int] = (0, 0, 0, 0)
+    groups: int = 1
+    relu: bool = False
+    channel_scale: tuple[float, ...] = ()
+
+
+def requantization(
+    inputs: Sequence[Tensor], output: Tensor
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Multipliers and shifts per output channel, from the scales alone."""
+    in_scale, out_scale = inputs[0].quant.scale, output.quant.scale
+    pairs = [
+        numerics.quantize_multiplier(in_scale * scale / out_scale)
+        for scale in inputs[1].quant.scales
+    ]
+    table = np.array(pairs, np.int64)
+    return table[:, 0], table[:, 1]
+
+
+def clamp(op: Conv2D, output: Tensor) -> tuple[int, int]:
+    """The int8 interval that results are clamped to."""
+    low = max(output.quant.zero_point, numerics.INT8_MIN) if op.relu else numerics.INT8_MIN
+    return low, numerics.INT8_MAX
+
+
+def _quantize_weights(
+    weights: NDArray[np.float32], bias: NDArray[np.float32], channel_scale: tuple[float, ...], in_scale: float
+) -> tuple[NDArray[np.int8], tuple[float, ...]]:
+    """Symmetric int8 codes and one scale a channel.
+
+    Free weights get the scale of their own largest magnitude. Weights that share few values get
+    one step for the whole layer, times the factor of the channel, so that equal values stay equal.
+    """
+    outputs = weights.shape[0]
+    rows = weights.reshape(outputs, -1).astype(np.float64)
+    factors = np.array(channel_scale, np.float64) if channel_scale else np.ones(outputs)
+    shared = rows / factors[:, None]
+    largest = np.abs(shared).max(axis=1)
+    if channel_scale:
+        largest = np.full(outputs, largest.max())
+    steps = largest / numerics.WEIGHT_MAX
+    lowest = np.abs(bias.astype(np.float64)) / (in_scale * BIAS_LIMIT) / factors
+    steps = np.maximum(np.maximum(steps, lowest), 1e-12)
+    codes = numerics.round_half_away(shared / steps[:, None])
+    codes = np.clip(codes, -numerics.WEIGHT_MAX, numerics.WEIGHT_MAX).astype(np.int8)
+    scales = tuple(numerics.float32(scale) for scale in steps * factors)
+    return codes.reshape(weights.shape), scales
+
+
+def _patches(op: Conv2D, x: Array, kernel: tuple[int, int], out: Shape, fill: int) -> NDArray[np.float64]:
+    """[H_out * W_out, kh, kw, C] windows of one NHWC image, padded with ``fill``."""
+    top, left, bottom, right = op.padding
+    padded = np.pad(
+        x[0].astype(np.float64), ((top, bottom), (left, right), (0, 0)), constant_values=fill
+    )
+    rows = np.arange(out[1])[:, None] * op.stride[0] + np.arange(kernel[0]) * op.dilation[0]
+    columns = np.arange(out[2])[:, None] * op.stride[1] + np.arange(kernel[1]) * op.dilation[1]
+    windows = padded[rows[:, None, :, None], columns[None, :, None, :]]
+    return np.asarray(windows.reshape(-1, *kernel, x.shape[3]))
+
+
+class ConvFamily(Family):
+    """Conv, Gemm and MatMul with constant weights, BatchNormalization on its own."""
+
+    op = Conv2D
+    onnx_ops = ("Conv", "Gemm", "MatMul", "BatchNormalization")
+
+    # -- from ONNX ------------------------------------------------------------------------------
+
+    def lower(self, node: Node, lowering: Lowering) -> None:
+        if node.op_type == "Conv":
+            self._lower_conv(node, lowering)
+        elif node.op_type == "BatchNormalization":
+            self._lower_batch_norm(node, lowering)
+        else:
+            self._lower_dense(node, lowering)
+
+    def _weights(self, node: Node, lowering: Lowering, index: int = 1) -> NDArray[np.float32]:
+        data = lowering.constant(node.input(index))
+        if data is None:
+            lowering.unsupported(
+                node,
+                "its weights are computed while the network runs",
+                "make the weights constant (a parameter or a buffer)",
+            )
+        return np.asarray(data, np.float32)
+
+    def _emit(
+        self, node: Node, lowering: Lowering, x: str, weights: Array, bias: Array | None, out: Shape, **fields: Any
+    ) -> str:
+        hint = node.input(1).removesuffix(".weight")
+        offsets = np.zeros(weights.shape[0], np.float32) if bias is None else bias
+        return lowering.emit(
+            Conv2D,
+            [
+                x,
+                lowering.add_constant(weights, hint + ".weight"),
+                lowering.add_constant(np.asarray(offsets, np.float32), hint + ".bias"),
+            ],
+            out,
+            hint=hint,
+            **fields,
+        )
+
+    def _lower_conv(self, node: Node, lowering: Lowering) -> None:
+        weights = self._weights(node, lowering)
+        rank = weights.ndim - 2
+        if rank not in (1, 2):
+            lowering.unsupported(node, f"it is {rank}-dimensional", "use Conv1d or Conv2d")
+        attributes = node.attributes
+        stride, dilation, padding = pads_from_onnx(node, lowering, weights.shape[2:])
+        if rank == 1:
+            weights = weights[:, :, None, :]
+        kernel = weights.shape[2:]
+        x = lowering.channels_last(node.input(0))
+        shape = lowering.shape(node.input(0))
+        spatial = (1, *shape[2:]) if rank == 1 else shape[2:]
+        height, width = window_output(spatial, kernel, stride, dilation, padding)
+        bias = lowering.constant(node.input(2)) if node.input(2) else None
+        tensor = self._emit(
+            node,
+            lowering,
+            x,
+            np.transpose(weights, (0, 2, 3, 1)),
+            bias,
+            (shape[0], height, width, weights.shape[0]),
+            stride=stride,
+            dilation=dilation,
+            padding=padding,
+            groups=int(attributes.get("group", 1)),
+        )
+        lowering.bind_channels_last(node.outputs[0], tensor)
+
+    def _lower_dense(self, node: Node, lowering: Lowering) -> None:
+        attributes = node.attributes
+        weights = self._weights(node, lowering)
+        if weights.ndim != 2:
+            lowering.unsupported(
+                node, f"its weights have {weights.ndim} axes", "use a matrix of two axes (nn.Linear)"
+            )
+        if attributes.get("transA", 0):
+            lowering.unsupported(node, "it transposes its input", "transpose before the layer")
+        if not attributes.get("transB", 0):
+            weights = weights.T
+        weights = weights * np.float32(attributes.get("alpha", 1.0))
+        bias = None
+        if node.input(2):
+            data = lowering.constant(node.input(2))
+            if data is None:
+                lowering.unsupported(node, "its bias is not constant", "add it in a step of its own")
+            scaled = np.asarray(data, np.float32) * np.float32(attributes.get("beta", 1.0))
+            bias = np.broadcast_to(scaled.reshape(-1), (weights.shape[0],))
+        shape = lowering.shape(node.input(0))
+        rows = int(np.prod(shape[:-1], dtype=np.int64))
+        x = lowering.features_last(node.input(0))
+        tensor = self._emit(
+            node, lowering, x, weights[:, None, None, :], bias, (1, rows, 1, weights.shape[0])
+        )
+        lowering.bind_plain(node.outputs[0], tensor)
+
+    def _lower_batch_norm(self, node: Node, lowering: Lowering) -> None:
+        gamma, beta, mean, variance = (self._weights(node, lowering, index) for index in (1, 2, 3, 4))
+        factor = gamma / np.sqrt(variance + np.float32(node.attributes.get("epsilon", 1e-5)))
+        x = lowering.channels_last(node.input(0))
+        shape = lowering.shape(node.input(0))
+        spatial = {2: (1, 1), 3: (1, *shape[2:]), 4: shape[2:]}.get(len(shape))
+        if spatial is None:
+            lowering.unsupported(node, f"its input has {len(shape)} axes", "use at most 4 axes")
+        channels = gamma.shape[0]
+        tensor = self._emit(
+            node,
+            lowering,
+            x,
+            factor.astype(np.float32).reshape(channels, 1, 1, 1),
+            beta - mean * factor,
+            (shape[0], *spatial, channels),
+            groups=channels,
+        )
+        lowering.bind_channels_last(node.outputs[0], tensor)
+
+    # -- rules ----------------------------------------------------------------------------------
+
+    def output_shape(self, op: Conv2D, inputs: Sequence[Tensor]) -> Shape:
+        x, weights = inputs[0].shape, inputs[1].shape
+        height, width = window_output(x[1:3], weights[1:3], op.stride, op.dilation, op.padding)
+        return (x[0], height, width, weights[0])
+
+    def output_rule(self, op: Conv2D) -> OutputRule:
+        return "free"
+
+    def quantize(self, op: Conv2D, quantizer: Quantizer) -> Op:
+        x, weights, bias = (quantizer.tensor(name) for name in op.inputs)
+        real_bias = np.asarray(bias.values, np.float32)
+        in_scale = x.quant.scale
+        codes, scales = _quantize_weights(
+            np.asarray(weights.values, np.float32), real_bias, op.channel_scale, in_scale
+        )
+        bias_scales = np.array(scales, np.float64) * in_scale
+        bias_codes = numerics.round_half_away(real_bias.astype(np.float64) / bias_scales)
+        reach = np.abs(codes.reshape(len(scales), -1).astype(np.int64)).sum(axis=1) * 255
+        if int((reach + np.abs(bias_codes)).max(initial=0)) > numerics.INT32_MAX:
+            raise UnsupportedOperatorError(
+                "A sum of products can exceed 32 bits.",
+                where=f"layer {op.name}",
+                found=f"{codes[0].size} products a sum and a bias of up to "
+                f"{float(np.abs(real_bias).max()):.3g}",
+                expected="sums below 2**31",
+                hint="split the layer or scale its inputs",
+            )
+        quantizer.put(constant(weights.name, codes, Quantization(scales=scales, axis=0)))
+        quantizer.put(
+            constant(
+                bias.name,
+                bias_codes.astype(np.int32),
+                Quantization(scales=tuple(map(numerics.float32, bias_scales)), axis=0),
+            )
+        )
+        return op
+
+    # -- arithmetic -----------------------------------------------------------------------------
+
+    def reference(
+        self, op: Conv2D, inputs: Sequence[Tensor], output: Tensor, values: Sequence[Array]
+    ) -> NDArray[np.int8]:
+        x, weights, bias = values
+        zero = inputs[0].quant.zero_point
+        outputs, kh, kw, depth = weights.shape
+        windows = _patches(op, x, (kh, kw), output.shape, zero) - zero
+        grouped = windows.reshape(len(windows), kh * kw, op.groups, depth)
+        kernels_ = weights.astype(np.float64).reshape(op.groups, outputs // op.groups, kh * kw, depth)
+        # Products of int8 codes summed in float64 are exact far beyond int32.
+        sums = np.concatenate(
+            [
+                grouped[:, :, g].reshape(len(windows), -1) @ kernels_[g].reshape(-1, kh * kw * depth).T
+                for g in range(op.groups)
+            ],
+            axis=1,
+        )
+        accumulators = sums.astype(np.int64) + bias.astype(np.int64)
+        multiplier, shift = requantization(inputs, output)
+        scaled = numerics.multiply_by_quantized_multiplier(accumulators, multiplier, shift)
+        low, high = clamp(op, output)
+        codes = np.clip(scaled + output.quant.zero_point, low, high)
+        return codes.astype(np.int8).reshape(output.shape)
+
+    # -- writers --------------------------------------------------------------------------------
+
+    def write_onnx(self, op: Conv2D, graph: Graph, builder: OnnxBuilder) -> None:
+        top, left, bottom, right = op.padding
+        value = builder.node(
+            "Conv",
+            [
+                builder.read(op.inputs[0]),
+                builder.read_weights(op.inputs[1], (0, 3, 1, 2)),
+                builder.read_weights(op.inputs[2], (0,)),
+            ],
+            strides=list(op.stride),
+            dilations=list(op.dilation),
+            pads=[top, left, bottom, right],
+            group=op.groups,
+            kernel_shape=list(graph.tensors[op.inputs[1]].shape[1:3]),
+        )
+        builder.write(op.outputs[0], builder.node("Relu", [value]) if op.relu else value)
+
+    def write_tflite(self, op: Conv2D, graph: Graph, builder: TfliteBuilder) -> None:
+        x, weights = graph.tensors[op.inputs[0]], graph.tensors[op.inputs[1]]
+        source, padding = tflite_padding(
+            op, x, weights.shape[1:3], op.stride, op.dilation, op.padding, builder
+        )
+        fields = {
+            "padding": padding,
+            "strideH": op.stride[0],
+            "strideW": op.stride[1],
+            "dilationHFactor": op.dilation[0],
+            "dilationWFactor": op.dilation[1],
+            "fusedActivationFunction": "RELU" if op.relu else "NONE",
+        }
+        outputs = [builder.tensor(op.outputs[0])]
+        depthwise = op.groups > 1 and op.groups == x.shape[3]
+        if not depthwise:
+            names = [builder.tensor(op.inputs[1]), builder.tensor(op.inputs[2])]
+            builder.op("CONV_2D", [source, *names], outputs, "Conv2DOptions", version=3, **fields)
+            return
+        # TFLite keeps depthwise weights as [1, kh, kw, O], quantized along the last axis.
+        codes = np.transpose(np.asarray(weights.values, np.int8), (3, 1, 2, 0))
+        filters = builder.int8(codes, replace(weights.quant, axis=3), weights.name)
+        builder.op(
+            "DEPTHWISE_CONV_2D",
+            [source, filters, builder.tensor(op.inputs[2])],
+            outputs,
+            "DepthwiseConv2DOptions",
+            version=3,
+            depthMultiplier=weights.shape[0] // x.shape[3],
+            **fields,
+        )
+
+    def layer_code(self, op: Conv2D, graph: Graph, target: CTarget) -> LayerCode:
+        inputs = [graph.tensors[name] for name in op.inputs]
+        x, weights, bias = inputs
+        output = graph.tensors[op.outputs[0]]
+        low, high = clamp(op, output)
+        multiplier, shift = requantization(inputs, output)
+        geometry = kernels.ConvGeometry(
+            in_h=x.shape[1],
+            in_w=x.shape[2],
+            in_c=x.shape[3],
+            out_h=output.shape[1],
+            out_w=output.shape[2],
+            out_c=output.shape[3],
+            k_h=weights.shape[1],
+            k_w=weights.shape[2],
+            stride_h=op.stride[0],
+            stride_w=op.stride[1],
+            dilation_h=op.dilation[0],
+            dilation_w=op.dilation[1],
+            pad_top=op.padding[0],
+            pad_left=op.padding[1],
+            groups=op.groups,
+            in_zero_point=x.quant.zero_point,
+            out_zero_point=output.quant.zero_point,
+            clamp_min=low,
+            clamp_max=high,
+        )
+        return kernels.choose_conv(
+            geometry,
+            np.asarray(weights.values, np.int8),
+            np.asarray(bias.values, np.int32),
+            multiplier.astype(np.int32),
+            shift.astype(np.int32),
+            input_name=op.inputs[0],
+            features=target.features,
+            optimize=target.optimize,
+            encoding=target.encodings.get(op.name),
+        )
+
+
+FAMILY = ConvFamily()

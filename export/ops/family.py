@@ -1,0 +1,209 @@
+"""What every operator family provides, and the builders that the rooms around it offer.
+
+A family is one file in this folder with all the faces of one kind of operator side by side: how it
+is lowered from ONNX, its shape rule, how it is quantized, its integer arithmetic in NumPy, and how
+it is written as ONNX, as TFLite and as C. Padding, zero points and rounding have to be the same in
+all of them; side by side a reader sees where they differ. A face that is missing fails at import,
+because the families are instances of an abstract class.
+
+The protocols below are all that a family knows of the outside: no torch, no ONNX or TFLite schema.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Literal, NoReturn, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgefactor.export import numerics
+from edgefactor.export.ir import Array, Graph, Op, Quantization, Tensor, constant
+from edgefactor.export.layer_code import CTarget, LayerCode
+
+Shape = tuple[int, ...]
+#: How an output gets its scale: from its own calibrated range, the same as the activations it is
+#: computed from, or a fixed one that the TFLite operator demands.
+OutputRule = Literal["free", "same"] | Quantization
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """An ONNX node as the families see it."""
+
+    op_type: str
+    name: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    source: str = ""
+
+    def input(self, index: int) -> str:
+        """The name of an input; empty if it is optional and absent."""
+        return self.inputs[index] if index < len(self.inputs) else ""
+
+
+class Lowering(Protocol):
+    """Turns ONNX nodes into Graph operators (implemented in ``pipeline/lower.py``).
+
+    ONNX values are looked up by their ONNX name and shape; the Graph tensor behind one may be
+    stored in another order of axes, which ``plain`` and ``channels_last`` settle.
+    """
+
+    def shape(self, value: str) -> Shape:
+        """The static ONNX shape of a value."""
+
+    def constant(self, value: str) -> NDArray[Any] | None:
+        """The array behind a value that is constant, in ONNX layout; None for an activation."""
+
+    def plain(self, value: str) -> str:
+        """The Graph tensor of an activation, stored in ONNX order and with the ONNX shape."""
+
+    def channels_last(self, value: str) -> str:
+        """The Graph tensor of an activation as NHWC: rank 2 [N,1,1,C], rank 3 [N,1,L,C]."""
+
+    def features_last(self, value: str) -> str:
+        """The Graph tensor of an activation in ONNX order, viewed as [1, rows, 1, last axis]."""
+
+    def stored(self, value: str) -> tuple[str, tuple[int, ...]]:
+        """The Graph tensor as it happens to be stored, and its permutation of the ONNX axes."""
+
+    def stored_like(self, value: str, perm: tuple[int, ...]) -> str:
+        """The Graph tensor with the axes of the ONNX value in the order ``perm``."""
+
+    def add_constant(self, data: Array, hint: str) -> str:
+        """Add a constant in Graph layout and return its tensor name."""
+
+    def emit(
+        self, op_type: type[Op], inputs: Sequence[str], shape: Shape, *, hint: str = "", **fields: Any
+    ) -> str:
+        """Append an operator with one float output of ``shape``; return the output's name."""
+
+    def bind_channels_last(self, value: str, tensor: str) -> None:
+        """Say that an ONNX value is this NHWC tensor."""
+
+    def bind_plain(self, value: str, tensor: str) -> None:
+        """Say that an ONNX value is this tensor, stored in ONNX order."""
+
+    def bind(self, value: str, tensor: str, perm: tuple[int, ...]) -> None:
+        """Say that an ONNX value is this tensor, stored with its axes in the order ``perm``."""
+
+    def unsupported(self, node: Node, reason: str, hint: str) -> NoReturn:
+        """Raise the typed error that names the node and its place in the source."""
+
+
+class Quantizer(Protocol):
+    """Settles constants once the activations have their scales (``pipeline/quantize.py``)."""
+
+    def tensor(self, name: str) -> Tensor:
+        """A tensor; activations are int8 with their final quantization, constants still float."""
+
+    def put(self, tensor: Tensor) -> str:
+        """Add or replace a tensor; returns its name."""
+
+
+class OnnxBuilder(Protocol):
+    """Writes ONNX nodes on real (float) values; rank-4 Graph tensors appear as NCHW.
+
+    With an int8 Graph every value is followed by QuantizeLinear and DequantizeLinear.
+    """
+
+    def read(self, tensor: str) -> str:
+        """The ONNX value of an activation or per-tensor constant, NCHW if its rank is 4."""
+
+    def read_weights(self, tensor: str, perm: tuple[int, ...]) -> str:
+        """A constant with its axes permuted, dequantized along its quantization axis."""
+
+    def literal(self, data: Array) -> str:
+        """An unquantized constant: shapes, axes, attributes that ONNX takes as inputs."""
+
+    def node(self, op_type: str, inputs: Sequence[str], **attributes: Any) -> str:
+        """Append a node with one output and return the output's name."""
+
+    def write(self, tensor: str, value: str) -> None:
+        """Say that an ONNX value is this Graph tensor (NCHW if its rank is 4)."""
+
+
+class TfliteBuilder(Protocol):
+    """Writes TFLite operators; tensors of the Graph are referred to by name."""
+
+    def tensor(self, name: str) -> int:
+        """Index of a Graph tensor."""
+
+    def int32(self, data: Sequence[int] | NDArray[Any], name: str) -> int:
+        """Index of a new int32 constant: paddings, shapes, axes."""
+
+    def int8(self, data: NDArray[np.int8], quantization: Quantization, name: str) -> int:
+        """Index of a new int8 constant."""
+
+    def temporary(self, shape: Shape, quantization: Quantization, name: str) -> int:
+        """Index of a new int8 activation that the Graph does not hold."""
+
+    def op(
+        self,
+        code: str,
+        inputs: Sequence[int],
+        outputs: Sequence[int],
+        options: str = "",
+        *,
+        version: int = 1,
+        **fields: Any,
+    ) -> None:
+        """Append an operator: BuiltinOperator name, option table name and the table's fields."""
+
+
+class Family(ABC):
+    """All faces of one operator."""
+
+    op: ClassVar[type[Op]]
+    #: ONNX operators that ``lower`` takes; empty for operators that only passes create.
+    onnx_ops: ClassVar[tuple[str, ...]] = ()
+
+    @abstractmethod
+    def lower(self, node: Node, lowering: Lowering) -> None:
+        """Emit Graph operators for an ONNX node and bind its outputs."""
+
+    @abstractmethod
+    def output_shape(self, op: Any, inputs: Sequence[Tensor]) -> Shape:
+        """The shape of the output, from attributes and input shapes."""
+
+    @abstractmethod
+    def output_rule(self, op: Any) -> OutputRule:
+        """How the output's quantization is decided."""
+
+    def quantize(self, op: Any, quantizer: Quantizer) -> Op:
+        """Make the float constants of an operator integer; by default each per tensor."""
+        names = []
+        for name in op.inputs:
+            tensor = quantizer.tensor(name)
+            if tensor.data is not None and tensor.dtype == "float32":
+                real = np.asarray(tensor.data, np.float32)
+                chosen = numerics.choose_quantization(float(real.min()), float(real.max()))
+                quantizer.put(constant(name, numerics.quantize(real, chosen), chosen))
+            names.append(name)
+        return replace_inputs(op, tuple(names))
+
+    @abstractmethod
+    def reference(
+        self, op: Any, inputs: Sequence[Tensor], output: Tensor, values: Sequence[Array]
+    ) -> NDArray[np.int8]:
+        """The integer result, in plain NumPy: what every other implementation must equal."""
+
+    @abstractmethod
+    def write_onnx(self, op: Any, graph: Graph, builder: OnnxBuilder) -> None:
+        """Write the operator on real values."""
+
+    @abstractmethod
+    def write_tflite(self, op: Any, graph: Graph, builder: TfliteBuilder) -> None:
+        """Write the operator as TFLite builtins, bit-exact with ``reference``."""
+
+    @abstractmethod
+    def layer_code(self, op: Any, graph: Graph, target: CTarget) -> LayerCode:
+        """The C kernel that runs the operator, with its data."""
+
+
+def replace_inputs(op: Op, inputs: tuple[str, ...]) -> Op:
+    """The same operator reading other tensors."""
+    return op if inputs == op.inputs else replace(op, inputs=inputs)
