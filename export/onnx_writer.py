@@ -1,0 +1,201 @@
+"""Writes a Graph as ONNX: plain float before quantization, QDQ int8 after it.
+
+The files take and return the arrays that the PyTorch model takes and returns (float32, channels
+first). In the int8 file every activation passes through QuantizeLinear and DequantizeLinear with
+the Graph's own scale, and weights are int8 initializers with theirs, so no runtime re-derives a
+number. Rank-4 tensors of the Graph (NHWC) appear as NCHW.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from edgefactor.export import ops
+from edgefactor.export.ir import Array, Graph, Port, Tensor
+
+OPSET = 17
+IR_VERSION = 8
+TO_NCHW = (0, 3, 1, 2)
+TO_NHWC = (0, 2, 3, 1)
+
+
+def onnx_shape(tensor: Tensor) -> tuple[int, ...]:
+    """The shape under which a Graph tensor appears in ONNX."""
+    if len(tensor.shape) != 4:
+        return tensor.shape
+    return tuple(tensor.shape[axis] for axis in TO_NCHW)
+
+
+def quantized_name(tensor: str) -> str:
+    """The ONNX value that holds the int8 codes of an activation of the Graph."""
+    return f"{tensor}/codes"
+
+
+class _Writer:
+    """Collects nodes and initializers; implements the families' OnnxBuilder."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.nodes: list[onnx.NodeProto] = []
+        self.initializers: list[onnx.TensorProto] = []
+        self.values: dict[str, str] = {}
+        self.count = 0
+        self.scope = ""
+
+    def fresh(self, hint: str) -> str:
+        self.count += 1
+        return f"{self.scope}/{hint}_{self.count}"
+
+    def initializer(self, data: Array, hint: str) -> str:
+        name = self.fresh(hint)
+        self.initializers.append(numpy_helper.from_array(np.ascontiguousarray(data), name))
+        return name
+
+    def literal(self, data: Array) -> str:
+        return self.initializer(data, "literal")
+
+    def node(self, op_type: str, inputs: Sequence[str], **attributes: Any) -> str:
+        output = self.fresh(op_type)
+        self.nodes.append(helper.make_node(op_type, list(inputs), [output], output, **attributes))
+        return output
+
+    def named_node(self, op_type: str, inputs: Sequence[str], output: str, **fields: Any) -> str:
+        self.nodes.append(helper.make_node(op_type, list(inputs), [output], output, **fields))
+        return output
+
+    def read(self, tensor: str) -> str:
+        if tensor in self.values:
+            return self.values[tensor]
+        rank = len(self.graph.tensors[tensor].shape)
+        self.values[tensor] = self.read_weights(tensor, TO_NCHW if rank == 4 else tuple(range(rank)))
+        return self.values[tensor]
+
+    def read_weights(self, tensor: str, perm: tuple[int, ...]) -> str:
+        source = self.graph.tensors[tensor]
+        codes = self.initializer(np.transpose(source.values, perm), "constant")
+        quantization = source.quantization
+        if quantization is None:
+            return codes
+        if quantization.axis is None:
+            scale = self.initializer(np.array(quantization.scale, np.float32), "scale")
+            zero = self.initializer(np.array(quantization.zero_point, source.values.dtype), "zero")
+            return self.node("DequantizeLinear", [codes, scale, zero])
+        scale = self.initializer(np.array(quantization.scales, np.float32), "scales")
+        axis = perm.index(quantization.axis)
+        return self.node("DequantizeLinear", [codes, scale], axis=axis)
+
+    def write(self, tensor: str, value: str) -> None:
+        quantization = self.graph.tensors[tensor].quantization
+        if quantization is None:
+            self.values[tensor] = self.named_node("Identity", [value], tensor)
+            return
+        scale = self.initializer(np.array(quantization.scale, np.float32), "scale")
+        zero = self.initializer(np.array(quantization.zero_point, np.int8), "zero")
+        codes = self.named_node("QuantizeLinear", [value, scale, zero], quantized_name(tensor))
+        self.values[tensor] = self.named_node("DequantizeLinear", [codes, scale, zero], tensor)
+
+    def reorder(self, value: str, shape: tuple[int, ...], perm: tuple[int, ...]) -> str:
+        """Transpose ``value`` of ``shape`` unless only axes of size 1 would move."""
+        moved = [axis for axis in perm if shape[axis] != 1]
+        if moved != sorted(moved):
+            return self.node("Transpose", [value], perm=list(perm))
+        after = tuple(shape[axis] for axis in perm)
+        return value if after == shape else self.reshape(value, after)
+
+    def reshape(self, value: str, shape: tuple[int, ...]) -> str:
+        return self.node("Reshape", [value, self.literal(np.array(shape, np.int64))])
+
+
+def _read_input(writer: _Writer, port: Port) -> None:
+    """PyTorch's layout -> the Graph's order -> NCHW if the Graph's tensor has rank 4."""
+    graph_shape = writer.graph.tensors[port.tensor].shape
+    stored = tuple(port.shape[axis] for axis in port.perm)
+    if len(graph_shape) == 4 and stored == graph_shape:
+        combined = tuple(port.perm[axis] for axis in TO_NCHW)
+        writer.write(port.tensor, writer.reorder(port.name, port.shape, combined))
+        return
+    value = writer.reorder(port.name, port.shape, port.perm)
+    if stored != graph_shape:
+        value = writer.reshape(value, graph_shape)
+    if len(graph_shape) == 4:
+        value = writer.reorder(value, graph_shape, TO_NCHW)
+    writer.write(port.tensor, value)
+
+
+def _write_output(writer: _Writer, port: Port) -> None:
+    graph_shape = writer.graph.tensors[port.tensor].shape
+    stored = tuple(port.shape[axis] for axis in port.perm)
+    inverse = tuple(int(axis) for axis in np.argsort(port.perm))
+    value = writer.read(port.tensor)
+    if len(graph_shape) == 4 and stored == graph_shape:
+        combined = tuple(TO_NHWC[axis] for axis in inverse)
+        value = writer.reorder(value, onnx_shape(writer.graph.tensors[port.tensor]), combined)
+    else:
+        if len(graph_shape) == 4:
+            shape = onnx_shape(writer.graph.tensors[port.tensor])
+            value = writer.reorder(value, shape, TO_NHWC)
+        if stored != graph_shape:
+            value = writer.reshape(value, stored)
+        value = writer.reorder(value, stored, inverse)
+    writer.named_node("Identity", [value], port.name)
+
+
+def write_onnx(graph: Graph, *, extra_outputs: Sequence[str] = ()) -> onnx.ModelProto:
+    """An ONNX model with the Graph's arithmetic on real values.
+
+    Args:
+        graph: A float or an int8 Graph.
+        extra_outputs: Graph tensors to add as outputs (NCHW if of rank 4): float values of a float
+            Graph, int8 codes of an int8 Graph.
+    """
+    writer = _Writer(graph)
+    for port in graph.inputs:
+        writer.scope = port.name
+        _read_input(writer, port)
+    for op in graph.ops:
+        writer.scope = op.name
+        ops.family_of(op).write_onnx(op, graph, writer)
+    for port in graph.outputs:
+        writer.scope = port.name
+        _write_output(writer, port)
+    outputs = [_value_info(port.name, port.shape) for port in graph.outputs]
+    for name in extra_outputs:
+        tensor = graph.tensors[name]
+        if tensor.quantization is None:
+            outputs.append(_value_info(name, onnx_shape(tensor)))
+        else:
+            outputs.append(
+                helper.make_tensor_value_info(
+                    quantized_name(name), TensorProto.INT8, onnx_shape(tensor)
+                )
+            )
+    model = helper.make_model(
+        helper.make_graph(
+            writer.nodes,
+            graph.name,
+            [_value_info(port.name, port.shape) for port in graph.inputs],
+            outputs,
+            writer.initializers,
+        ),
+        opset_imports=[helper.make_opsetid("", OPSET)],
+        producer_name="edgefactor",
+    )
+    model.ir_version = IR_VERSION
+    return model
+
+
+def _value_info(name: str, shape: tuple[int, ...]) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+
+
+def codes_to_graph(codes: NDArray[np.int8], tensor: Tensor) -> NDArray[np.int8]:
+    """int8 values fetched from ONNX Runtime -> the Graph's layout."""
+    if len(tensor.shape) != 4:
+        return codes
+    return np.transpose(codes, TO_NHWC)

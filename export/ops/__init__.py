@@ -1,0 +1,20 @@
+"""The operator families, one file each. This tuple is the list of what edgefactor supports."""
+
+from __future__ import annotations
+
+from edgefactor.export.ir import Op
+from edgefactor.export.ops import conv
+from edgefactor.export.ops.family import Family
+
+FAMILIES: tuple[Family, ...] = (
+    conv.FAMILY,
+)
+
+OP_TYPES: dict[str, type[Op]] = {family.op.__name__: family.op for family in FAMILIES}
+_BY_OP: dict[type[Op], Family] = {family.op: family for family in FAMILIES}
+BY_ONNX: dict[str, Family] = {name: family for family in FAMILIES for name in family.onnx_ops}
+
+
+def family_of(op: Op) -> Family:
+    """The family that an operator of the Graph belongs to."""
+    return _BY_OP[type(op)]
