@@ -2,8 +2,8 @@
 
     python examples/digits/train.py
 
-takes about a quarter of a minute on one core. model.pt is a plain state dict; nothing in it is particular
-to edgefactor, which finds the shared values in the weights themselves.
+takes about a quarter of a minute on one core. model.pt is a plain state dict; nothing in it is
+particular to edgefactor, which finds the shared values in the weights themselves.
 """
 
 from pathlib import Path
