@@ -32,6 +32,11 @@ def onnx_shape(tensor: Tensor) -> tuple[int, ...]:
     return tuple(tensor.shape[axis] for axis in TO_NCHW)
 
 
+def real_name(tensor: str) -> str:
+    """The ONNX value that holds an activation of the Graph as real numbers."""
+    return f"{tensor}/real"
+
+
 def quantized_name(tensor: str) -> str:
     """The ONNX value that holds the int8 codes of an activation of the Graph."""
     return f"{tensor}/codes"
@@ -93,12 +98,14 @@ class _Writer:
     def write(self, tensor: str, value: str) -> None:
         quantization = self.graph.tensors[tensor].quantization
         if quantization is None:
-            self.values[tensor] = self.named_node("Identity", [value], tensor)
+            self.values[tensor] = self.named_node("Identity", [value], real_name(tensor))
             return
         scale = self.initializer(np.array(quantization.scale, np.float32), "scale")
         zero = self.initializer(np.array(quantization.zero_point, np.int8), "zero")
         codes = self.named_node("QuantizeLinear", [value, scale, zero], quantized_name(tensor))
-        self.values[tensor] = self.named_node("DequantizeLinear", [codes, scale, zero], tensor)
+        self.values[tensor] = self.named_node(
+            "DequantizeLinear", [codes, scale, zero], real_name(tensor)
+        )
 
     def reorder(self, value: str, shape: tuple[int, ...], perm: tuple[int, ...]) -> str:
         """Transpose ``value`` of ``shape`` unless only axes of size 1 would move."""
@@ -168,7 +175,7 @@ def write_onnx(graph: Graph, *, extra_outputs: Sequence[str] = ()) -> onnx.Model
     for name in extra_outputs:
         tensor = graph.tensors[name]
         if tensor.quantization is None:
-            outputs.append(_value_info(name, onnx_shape(tensor)))
+            outputs.append(_value_info(real_name(name), onnx_shape(tensor)))
         else:
             outputs.append(
                 helper.make_tensor_value_info(

@@ -19,6 +19,7 @@ from edgefactor.errors import UnsupportedOperatorError
 from edgefactor.export import kernels, numerics
 from edgefactor.export.ir import Array, Graph, Op, Quantization, Tensor, constant
 from edgefactor.export.layer_code import CTarget, LayerCode
+from edgefactor.export.ops.activation import Activation, activation_onnx, activation_range
 from edgefactor.export.ops.family import (
     Family,
     Lowering,
@@ -44,7 +45,7 @@ class Conv2D(Op):
         dilation: Rows, columns.
         padding: Top, left, bottom, right; padded positions hold the real value 0.
         groups: Channel groups; equal to the input channels for a depthwise convolution.
-        relu: Whether negative results become 0.
+        activation: Fused activation: "none", "relu" or "relu6".
         channel_scale: For weights that take few values up to one positive factor a channel, that
             factor; quantization divides by it first and so keeps the values few. Empty otherwise.
     """
@@ -53,7 +54,7 @@ class Conv2D(Op):
     dilation: tuple[int, int] = (1, 1)
     padding: tuple[int, int, int, int] = (0, 0, 0, 0)
     groups: int = 1
-    relu: bool = False
+    activation: Activation = "none"
     channel_scale: tuple[float, ...] = ()
 
 
@@ -68,12 +69,6 @@ def requantization(
     ]
     table = np.array(pairs, np.int64)
     return table[:, 0], table[:, 1]
-
-
-def clamp(op: Conv2D, output: Tensor) -> tuple[int, int]:
-    """The int8 interval that results are clamped to."""
-    low = max(output.quant.zero_point, numerics.INT8_MIN) if op.relu else numerics.INT8_MIN
-    return low, numerics.INT8_MAX
 
 
 def _quantize_weights(
@@ -292,7 +287,7 @@ class ConvFamily(Family):
         accumulators = sums.astype(np.int64) + bias.astype(np.int64)
         multiplier, shift = requantization(inputs, output)
         scaled = numerics.multiply_by_quantized_multiplier(accumulators, multiplier, shift)
-        low, high = clamp(op, output)
+        low, high = activation_range(op.activation, output.quant)
         codes = np.clip(scaled + output.quant.zero_point, low, high)
         return codes.astype(np.int8).reshape(output.shape)
 
@@ -313,7 +308,7 @@ class ConvFamily(Family):
             group=op.groups,
             kernel_shape=list(graph.tensors[op.inputs[1]].shape[1:3]),
         )
-        builder.write(op.outputs[0], builder.node("Relu", [value]) if op.relu else value)
+        builder.write(op.outputs[0], activation_onnx(op.activation, value, builder))
 
     def write_tflite(self, op: Conv2D, graph: Graph, builder: TfliteBuilder) -> None:
         x, weights = graph.tensors[op.inputs[0]], graph.tensors[op.inputs[1]]
@@ -326,7 +321,7 @@ class ConvFamily(Family):
             "strideW": op.stride[1],
             "dilationHFactor": op.dilation[0],
             "dilationWFactor": op.dilation[1],
-            "fusedActivationFunction": "RELU" if op.relu else "NONE",
+            "fusedActivationFunction": op.activation.upper(),
         }
         outputs = [builder.tensor(op.outputs[0])]
         depthwise = op.groups > 1 and op.groups == x.shape[3]
@@ -351,7 +346,7 @@ class ConvFamily(Family):
         inputs = [graph.tensors[name] for name in op.inputs]
         x, weights, bias = inputs
         output = graph.tensors[op.outputs[0]]
-        low, high = clamp(op, output)
+        low, high = activation_range(op.activation, output.quant)
         multiplier, shift = requantization(inputs, output)
         geometry = kernels.ConvGeometry(
             in_h=x.shape[1],
