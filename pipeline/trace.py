@@ -1,0 +1,224 @@
+"""PyTorch to ONNX, with the place in the PyTorch source that every node came from.
+
+Modules and exported programs go through ``torch.onnx.export(dynamo=True)``, TorchScript through the
+older exporter, which is the only one that takes it. The model that results has a batch of 1, no
+metadata, and so no path and no date: the same network gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import re
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import onnx
+import torch
+from torch import Tensor
+
+from edgefactor.errors import ModelError
+from edgefactor.pipeline.example import input_names
+from edgefactor.pipeline.load import LoadedModel
+
+OPSET = 18
+_FRAME = re.compile(r'File "([^"]+)", line (\d+), in ([^\n]+)(?:\n\s+([^\n]+))?')
+_SCRIPT_FRAME = re.compile(r"^(\S+\.py)\((\d+)\): (\S+)", re.MULTILINE)
+_SCOPE_KEY = "pkg.torch.onnx.name_scopes"
+_STACK_KEY = "pkg.torch.onnx.stack_trace"
+_TORCH_FOLDER = str(Path(torch.__file__).parent)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TracedModel:
+    """An ONNX model and where its nodes come from.
+
+    Attributes:
+        model: The model; every node, value and initializer is in its one graph.
+        sources: For the output tensors of nodes, the place in the PyTorch code.
+    """
+
+    model: onnx.ModelProto
+    sources: Mapping[str, str] = field(default_factory=dict)
+
+    def source_of(self, node: onnx.NodeProto) -> str:
+        """``file.py:line in function: code`` and the module's path; empty if it is not known."""
+        return next((self.sources[name] for name in node.output if name in self.sources), "")
+
+
+def to_onnx(loaded: LoadedModel, example_inputs: Sequence[Tensor]) -> TracedModel:
+    """Traces the model.
+
+    Args:
+        loaded: The model, in evaluation mode.
+        example_inputs: Its inputs with batch 1; `example.choose_inputs` makes them.
+
+    Returns:
+        The ONNX model. Inputs are named as the parameters of ``forward``, the output ``output``, or
+        ``output0``, ``output1`` and so on.
+
+    Raises:
+        ModelError: If PyTorch cannot trace or convert the model; with the last line of the cause.
+    """
+    names = input_names(loaded)
+    try:
+        with _quiet():
+            if isinstance(loaded.program, torch.jit.ScriptModule):
+                model = _trace_script(loaded.program, example_inputs, names)
+            else:
+                model = _trace_dynamo(loaded.program, example_inputs)
+    except ModelError:
+        raise
+    except Exception as error:
+        raise _failure(loaded, error) from error
+    if model.functions:
+        model = onnx.inliner.inline_local_functions(model)
+    _fix_shapes(model, example_inputs)
+    sources = {
+        name: source
+        for node in model.graph.node
+        if (source := _source(node))
+        for name in node.output
+        if name
+    }
+    renamed = _rename_outputs(model)
+    _strip(model)
+    sources = {renamed.get(name, name): source for name, source in sources.items()}
+    return TracedModel(model=model, sources=sources)
+
+
+def _trace_dynamo(
+    program: torch.nn.Module | torch.export.ExportedProgram, inputs: Sequence[Tensor]
+) -> onnx.ModelProto:
+    result = torch.onnx.export(
+        program, tuple(inputs), dynamo=True, opset_version=OPSET, verbose=False
+    )
+    if result is None:
+        raise ModelError("The exporter of PyTorch returned nothing")
+    return result.model_proto
+
+
+def _trace_script(
+    program: torch.jit.ScriptModule, inputs: Sequence[Tensor], names: Sequence[str]
+) -> onnx.ModelProto:
+    buffer = io.BytesIO()
+    torch.onnx.export(
+        program,
+        tuple(inputs),
+        buffer,  # type: ignore[arg-type]
+        dynamo=False,
+        opset_version=OPSET,
+        input_names=list(names)[: len(inputs)],
+        verbose=False,
+    )
+    return onnx.load_from_string(buffer.getvalue())
+
+
+def _failure(loaded: LoadedModel, error: Exception) -> ModelError:
+    cause: BaseException = error
+    while cause.__cause__ is not None:
+        cause = cause.__cause__
+    lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
+    frames = _FRAME.findall(str(error)) + _FRAME.findall(str(cause))
+    own = [f for f in frames if not f[0].startswith(_TORCH_FOLDER)]
+    place = f"{loaded.source}, {Path(own[-1][0]).name}:{own[-1][1]}" if own else loaded.source
+    data_dependent = "data-dependent" in str(cause) or "GuardOnDataDependent" in str(cause)
+    return ModelError(
+        "PyTorch cannot turn the model into ONNX",
+        where=place,
+        found=f"{type(cause).__name__}: {lines[0][:300] if lines else 'no message'}",
+        hint="The path through forward must not depend on the values of tensors."
+        if data_dependent
+        else "Check that torch.onnx.export(model, inputs, dynamo=True) works on it; code in forward "
+        "that is not made of torch operations is the usual cause.",
+    )
+
+
+def _source(node: onnx.NodeProto) -> str:
+    metadata = {entry.key: entry.value for entry in node.metadata_props}
+    place = ""
+    frames = [f for f in _FRAME.findall(metadata.get(_STACK_KEY, ""))]
+    own = [f for f in frames if not _is_library(f[0])]
+    if own:
+        file, line, function, code = own[-1]
+        place = f"{Path(file).name}:{line} in {function}" + (f": {code.strip()}" if code else "")
+    elif match := _SCRIPT_FRAME.search(node.doc_string):
+        place = f"{Path(match[1]).name}:{match[2]} in {match[3]}"
+    scopes = [s for s in re.findall(r"'([^']*)'", metadata.get(_SCOPE_KEY, "")) if s]
+    # The last scope is the operator, the one before it the module; each holds the path to it.
+    module = scopes[-2] if len(scopes) > 1 else ""
+    if not module and node.name.startswith("/"):
+        module = ".".join(node.name.strip("/").split("/")[:-1])
+    return ", ".join(part for part in (place, f"module {module}" if module else "") if part)
+
+
+def _is_library(file: str) -> bool:
+    return file.startswith((_TORCH_FOLDER, "<")) or "/site-packages/torch/" in file
+
+
+def _fix_shapes(model: onnx.ModelProto, inputs: Sequence[Tensor]) -> None:
+    """Writes the static shapes of `inputs` over symbolic ones (a .pt2 with a dynamic batch)."""
+    dynamic = False
+    for value, tensor in zip(model.graph.input, inputs, strict=True):
+        for dim, size in zip(value.type.tensor_type.shape.dim, tensor.shape, strict=True):
+            dynamic |= dim.HasField("dim_param")
+            dim.dim_value = size
+    if dynamic:
+        del model.graph.value_info[:]
+        for value in model.graph.output:
+            value.type.tensor_type.ClearField("shape")
+
+
+def _rename_outputs(model: onnx.ModelProto) -> dict[str, str]:
+    graph = model.graph
+    taken = {value.name for value in graph.input} | {i.name for i in graph.initializer}
+    produced = {name for node in graph.node for name in node.output}
+    mapping: dict[str, str] = {}
+    for index, value in enumerate(graph.output):
+        name = "output" if len(graph.output) == 1 else f"output{index}"
+        while name in taken or (name in produced and name != value.name):
+            name += "_"
+        # An input handed through, or a tensor returned twice, keeps its name.
+        if value.name not in taken and value.name not in mapping:
+            mapping[value.name] = name
+    for node in graph.node:
+        for field_names in (node.input, node.output):
+            for position, name in enumerate(field_names):
+                field_names[position] = mapping.get(name, name)
+    for info in (*graph.output, *graph.value_info):
+        info.name = mapping.get(info.name, info.name)
+    return mapping
+
+
+def _strip(model: onnx.ModelProto) -> None:
+    model.producer_name = "edgefactor"
+    model.producer_version = ""
+    model.doc_string = ""
+    del model.metadata_props[:]
+    graph = model.graph
+    graph.name = "model"
+    graph.doc_string = ""
+    del graph.metadata_props[:]
+    described: Iterator[onnx.ValueInfoProto | onnx.TensorProto | onnx.NodeProto] = iter(
+        (*graph.input, *graph.output, *graph.value_info, *graph.initializer, *graph.node)
+    )
+    for item in described:
+        item.doc_string = ""
+        del item.metadata_props[:]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps the exporter's prints, warnings and log lines off the terminal."""
+    previous = logging.root.manager.disable
+    logging.disable(logging.ERROR)
+    sink = io.StringIO()
+    try:
+        with warnings.catch_warnings(), redirect_stdout(sink), redirect_stderr(sink):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(previous)
