@@ -69,6 +69,8 @@ class _Lowering:
         self.ops: list[Op] = []
         self.bound: dict[str, tuple[str, Perm]] = {}
         self.reordered: dict[tuple[str, Shape, Perm], str] = {}
+        #: Views and what they are views of.
+        self.viewed: dict[str, str] = {}
         self.node: Node | None = None
 
     # -- what families ask for ------------------------------------------------------------------
@@ -118,6 +120,21 @@ class _Lowering:
         shape = self.shape(value)
         rows = int(np.prod(shape[:-1], dtype=np.int64))
         return self._arranged(value, _identity(len(shape)), (1, rows, 1, shape[-1]))
+
+    def graph_shape(self, tensor: str) -> Shape:
+        return self.tensors[tensor].shape
+
+    def view(self, tensor: str, shape: Shape) -> str:
+        while self.tensors[tensor].shape != shape and tensor in self.viewed:
+            tensor = self.viewed[tensor]
+        if self.tensors[tensor].shape == shape:
+            return tensor
+        key = (tensor, shape, ())
+        if key not in self.reordered:
+            made = self.emit(Reshape, [tensor], shape, hint=f"{tensor}.view", new_shape=shape)
+            self.reordered[key] = made
+            self.viewed[made] = tensor
+        return self.reordered[key]
 
     def add_constant(self, data: Array, hint: str) -> str:
         name = self._fresh(hint)
@@ -175,24 +192,16 @@ class _Lowering:
         tensor, stored = self.stored(value)
         onnx_shape = self.shape(value)
         if same_order(onnx_shape, stored, perm):
-            return self._viewed(tensor, shape)
+            return self.view(tensor, shape)
         key = (tensor, shape, perm)
         if key not in self.reordered:
             before = tuple(onnx_shape[axis] for axis in stored)
-            source = self._viewed(tensor, before)
+            source = self.view(tensor, before)
             move = tuple(stored.index(axis) for axis in perm)
             moved = self.emit(
                 Transpose, [source], tuple(before[axis] for axis in move), hint=f"{tensor}.t", perm=move
             )
-            self.reordered[key] = self._viewed(moved, shape)
-        return self.reordered[key]
-
-    def _viewed(self, tensor: str, shape: Shape) -> str:
-        if self.tensors[tensor].shape == shape:
-            return tensor
-        key = (tensor, shape, ())
-        if key not in self.reordered:
-            self.reordered[key] = self.emit(Reshape, [tensor], shape, hint=f"{tensor}.view")
+            self.reordered[key] = self.view(moved, shape)
         return self.reordered[key]
 
 
@@ -234,7 +243,7 @@ def _output_port(lowering: _Lowering, value: str) -> Port:
     shape = lowering.shape(value)
     stored = tuple(shape[axis] for axis in perm)
     # The files' signatures show the rank that the PyTorch model returns.
-    tensor = lowering._viewed(tensor, stored)
+    tensor = lowering.view(tensor, stored)
     return Port(tensor=tensor, name=value, shape=shape, perm=perm)
 
 

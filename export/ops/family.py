@@ -73,6 +73,12 @@ class Lowering(Protocol):
     def stored_like(self, value: str, perm: tuple[int, ...]) -> str:
         """The Graph tensor with the axes of the ONNX value in the order ``perm``."""
 
+    def graph_shape(self, tensor: str) -> Shape:
+        """The shape of a Graph tensor."""
+
+    def view(self, tensor: str, shape: Shape) -> str:
+        """A Graph tensor's elements in the same order under another shape (a free Reshape)."""
+
     def add_constant(self, data: Array, hint: str) -> str:
         """Add a constant in Graph layout and return its tensor name."""
 

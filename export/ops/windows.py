@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from edgefactor.export.ir import Op, Tensor
 from edgefactor.export.ops.family import Lowering, Node, TfliteBuilder
 
@@ -79,8 +81,12 @@ def tflite_padding(
     dilation: Pair,
     padding: Padding,
     builder: TfliteBuilder,
+    fill: int | None = None,
 ) -> tuple[int, str]:
-    """The tensor index a TFLite window reads and its padding mode; adds a PAD where it must."""
+    """The tensor index a TFLite window reads and its padding mode; adds a PAD where it must.
+
+    ``fill`` is the code that padded positions hold; None: the zero point.
+    """
     source = builder.tensor(x.name)
     if not any(padding):
         return source, "VALID"
@@ -90,5 +96,9 @@ def tflite_padding(
     shape = (x.shape[0], x.shape[1] + top + bottom, x.shape[2] + left + right, x.shape[3])
     padded = builder.temporary(shape, x.quant, f"{op.name}/padded")
     amounts = builder.int32([[0, 0], [top, bottom], [left, right], [0, 0]], f"{op.name}/padding")
-    builder.op("PAD", [source, amounts], [padded], "PadOptions", version=2)
+    if fill is None:
+        builder.op("PAD", [source, amounts], [padded], "PadOptions", version=2)
+    else:
+        code = builder.int8(np.array([fill], np.int8), x.quant, f"{op.name}/fill")
+        builder.op("PADV2", [source, amounts, code], [padded], "PadV2Options", version=2)
     return padded, "VALID"
