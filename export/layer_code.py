@@ -90,12 +90,14 @@ class Call:
         struct: C type of the argument struct.
         args: Its fields in the order of the struct's declaration.
         inputs: Names of the Graph tensors passed as pointers, in order.
+        scratch: Whether the function takes a scratch pointer (NULL if the layer needs none).
     """
 
     function: str
     struct: str
     args: Mapping[str, CValue]
     inputs: tuple[str, ...]
+    scratch: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -1,0 +1,294 @@
+"""Writes an int8 Graph as C: data and calls; the kernels are hand-written files beside it.
+
+The kernels a model needs are copied from ``runtime/csrc``; ``docs/bundle.md`` describes the folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+
+import edgefactor
+from edgefactor.export import c_text, ops
+from edgefactor.export.ir import Graph, Op, Port
+from edgefactor.export.layer_code import Call, CSymbol, CTarget, CValue, LayerCode, Ref
+from edgefactor.export.plan import ALIGNMENT, ArenaPlan, plan_arena
+
+KERNEL_FOLDER = Path(__file__).resolve().parent.parent / "runtime" / "csrc"
+_INDENT = "    "
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Normalization:
+    """What was done to raw inputs before the network saw them: (x * scale - mean) / std."""
+
+    scale: float = 1.0
+    mean: tuple[float, ...] = (0.0,)
+    std: tuple[float, ...] = (1.0,)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class TracePoint:
+    """One tensor that the traced build reports, in this order."""
+
+    step: int
+    tensor: str
+    layer: str
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class CSources:
+    """The generated C of a model.
+
+    Attributes:
+        prefix: Of all its public names.
+        files: Path in the bundle's ``c`` folder -> text.
+        code: Operator name -> what it became.
+        plan: The arena.
+        symbols: C symbol -> (operator name, "weights" or "tables").
+        traces: What the traced build reports.
+    """
+
+    prefix: str
+    files: Mapping[str, str]
+    code: Mapping[str, LayerCode]
+    plan: ArenaPlan
+    symbols: Mapping[str, tuple[str, str]]
+    traces: tuple[TracePoint, ...]
+
+
+def weights_digest(graph: Graph) -> str:
+    """sha256 over structure, scales and codes: equal for equal networks."""
+    digest = hashlib.sha256()
+    for op in graph.ops:
+        digest.update(repr(op).encode())
+    for name, tensor in sorted(graph.tensors.items()):
+        digest.update(f"{name}{tensor.shape}{tensor.quantization}".encode())
+        if tensor.data is not None:
+            digest.update(np.ascontiguousarray(tensor.data).tobytes())
+    return digest.hexdigest()
+
+
+def _environment() -> jinja2.Environment:
+    return jinja2.Environment(
+        loader=jinja2.PackageLoader("edgefactor.export", "templates"),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,
+    )
+
+
+def _initializer(value: CValue, symbols: Mapping[str, str], depth: int) -> str:
+    if isinstance(value, Ref):
+        return symbols[value.suffix]
+    if isinstance(value, CSymbol):
+        return value.name
+    if isinstance(value, tuple):
+        return "{ " + ", ".join(c_text.integer(item) for item in value) + " }"
+    if isinstance(value, Mapping):
+        return "{\n" + _fields(value, symbols, depth + 1) + "\n" + _INDENT * depth + "}"
+    return c_text.integer(value)
+
+
+def _fields(args: Mapping[str, CValue], symbols: Mapping[str, str], depth: int = 1) -> str:
+    """Initializers in declaration order: C99's designators are no C++ before C++20."""
+    return ",\n".join(
+        f"{_INDENT * depth}{_initializer(value, symbols, depth)} /* {name} */"
+        for name, value in args.items()
+    )
+
+
+class _Layers:
+    """Turns operators and their LayerCode into what the templates print."""
+
+    def __init__(self, graph: Graph, code: Mapping[str, LayerCode], plan: ArenaPlan, prefix: str):
+        self.graph, self.code, self.plan = graph, code, plan
+        short = c_text.unique_identifiers(op.name for op in graph.ops)
+        self.names = {name: f"{prefix}_{text}" for name, text in short.items()}
+        self.symbols: dict[str, tuple[str, str]] = {}
+        self.traces: list[TracePoint] = [
+            TracePoint(
+                step=step,
+                tensor=port.tensor,
+                layer="",
+                bytes=graph.tensors[port.tensor].bytes,
+            )
+            for step, port in enumerate(graph.inputs)
+        ]
+
+    def _arrays(self, op: Op) -> tuple[list[dict[str, Any]], dict[str, str]]:
+        arrays, symbols = [], {}
+        for array in self.code[op.name].arrays:
+            symbol = f"{self.names[op.name]}_{array.suffix}"
+            symbols[array.suffix] = symbol
+            self.symbols[symbol] = (op.name, array.section)
+            arrays.append(
+                {
+                    "ctype": array.ctype,
+                    "symbol": symbol,
+                    "count": array.data.size,
+                    "body": c_text.array_body(array.data),
+                }
+            )
+        return arrays, symbols
+
+    def _pointer(self, tensor: str) -> str:
+        return f"a + {self.plan.offsets[tensor]}"
+
+    def _call(self, op: Op, call: Call, args: str) -> str:
+        pointers = [self._pointer(name) for name in call.inputs]
+        pointers.append(self._pointer(op.outputs[0]))
+        if call.scratch:
+            offset = self.plan.scratch.get(op.name)
+            pointers.append("NULL" if offset is None else f"a + {offset}")
+        return f"{call.function}(&{args}, {', '.join(pointers)});"
+
+    def layer(self, op: Op) -> dict[str, Any]:
+        code = self.code[op.name]
+        arrays, symbols = self._arrays(op)
+        args, calls = [], []
+        for index, call in enumerate(code.calls):
+            suffix = "args" if len(code.calls) == 1 else f"args{index}"
+            symbol = f"{self.names[op.name]}_{suffix}"
+            self.symbols[symbol] = (op.name, "tables")
+            args.append(
+                {"struct": call.struct, "symbol": symbol, "body": _fields(call.args, symbols)}
+            )
+            calls.append(self._call(op, call, symbol))
+        traces = []
+        for name in op.outputs:
+            point = TracePoint(
+                step=len(self.traces),
+                tensor=name,
+                layer=op.name,
+                bytes=self.graph.tensors[name].bytes,
+            )
+            self.traces.append(point)
+            traces.append(
+                {"step": point.step, "offset": self.plan.offsets[name], "bytes": point.bytes}
+            )
+        title = f"{type(op).__name__} {op.name}" + (f", {op.source}" if op.source else "")
+        return {
+            "title": c_text.comment(title),
+            "arrays": arrays,
+            "args": args,
+            "calls": calls,
+            "traces": traces,
+        }
+
+
+def _ports(
+    graph: Graph,
+    ports: Sequence[Port],
+    role: str,
+    prefix: str,
+    plan: ArenaPlan,
+    normalization: Normalization | None,
+) -> list[dict[str, Any]]:
+    result: list[dict[str, Any]] = []
+    start = 0
+    for index, port in enumerate(ports):
+        tensor = graph.tensors[port.tensor]
+        lists = None
+        if normalization is not None and role == "input" and index == 0:
+            lists = {
+                "mean": ", ".join(map(c_text.floating, normalization.mean)),
+                "std": ", ".join(map(c_text.floating, normalization.std)),
+                "scale": c_text.floating(normalization.scale),
+            }
+        result.append(
+            {
+                "role": role,
+                "index": index,
+                "title": c_text.comment(port.name),
+                "step": index,
+                "macro": f"{prefix.upper()}_{role.upper()}{index}",
+                "accessor": f"{prefix}_{role}{index}",
+                "shape": ", ".join(map(str, tensor.shape)),
+                "original": ", ".join(map(str, port.shape)),
+                "bytes": tensor.bytes,
+                "start": start,
+                "scale": c_text.floating(tensor.quant.scale),
+                "zero_point": f"({tensor.quant.zero_point})",
+                "offset": plan.offsets[port.tensor],
+                "normalization": lists,
+            }
+        )
+        start += tensor.bytes
+    return result
+
+
+def write_c(
+    graph: Graph,
+    target: CTarget,
+    *,
+    prefix: str,
+    normalization: Normalization | None = None,
+) -> CSources:
+    """Generate the C of a model: ``prefix.h``, ``prefix.c``, kernels, glue and trace list.
+
+    Args:
+        graph: int8 Graph.
+        target: Instruction set, policy and forced encodings.
+        prefix: C identifier that all public names start with.
+        normalization: Offered in the header as a helper for raw inputs, if given.
+    """
+    code = {op.name: ops.family_of(op).layer_code(op, graph, target) for op in graph.ops}
+    plan = plan_arena(graph, code)
+    layers = _Layers(graph, code, plan, prefix)
+    printed = [layers.layer(op) for op in graph.ops]
+    inputs = _ports(graph, graph.inputs, "input", prefix, plan, normalization)
+    outputs = _ports(graph, graph.outputs, "output", prefix, plan, None)
+    sources = sorted({name for layer in code.values() for name in layer.sources})
+    context = {
+        "model": {
+            "title": c_text.comment(graph.name),
+            "prefix": prefix,
+            "macro": prefix.upper(),
+            "version": edgefactor.__version__,
+            "digest": weights_digest(graph)[:16],
+            "arena_bytes": plan.arena_bytes,
+            "arena_align": ALIGNMENT,
+            "input_bytes": sum(port["bytes"] for port in inputs),
+            "output_bytes": sum(port["bytes"] for port in outputs),
+            "steps": len(layers.traces),
+        },
+        "headers": [name for name in sources if name.endswith(".h")],
+        "inputs": inputs,
+        "outputs": outputs,
+        "layers": printed,
+    }
+    environment = _environment()
+    files = {
+        f"{prefix}.h": environment.get_template("model.h.j2").render(context),
+        f"{prefix}.c": environment.get_template("model.c.j2").render(context),
+        "model_glue.h": environment.get_template("model_glue.h.j2").render(context),
+        "trace.json": _trace_json(layers.traces),
+    }
+    for name in sources:
+        files[f"kernels/{name}"] = (KERNEL_FOLDER / name).read_text()
+    return CSources(
+        prefix=prefix,
+        files=files,
+        code=code,
+        plan=plan,
+        symbols=layers.symbols,
+        traces=tuple(layers.traces),
+    )
+
+
+def _trace_json(traces: Sequence[TracePoint]) -> str:
+    entries = [
+        {"step": t.step, "tensor": t.tensor, "layer": t.layer, "bytes": t.bytes} for t in traces
+    ]
+    return json.dumps(entries, indent=1) + "\n"

@@ -1,0 +1,152 @@
+"""The shape of a convolution as its kernels see it, and the ranges that must be proved for them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgefactor.errors import ModelError
+from edgefactor.export.codebook import Int8Array
+
+INT32_MIN, INT32_MAX = -(2**31), 2**31 - 1
+UINT16_MAX = 2**16 - 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConvGeometry:
+    """Shape, padding and output range of one convolution (NHWC, batch 1).
+
+    Bottom and right padding follow from the output size. Padding counts as ``in_zero_point``.
+    """
+
+    in_h: int
+    in_w: int
+    in_c: int
+    out_h: int
+    out_w: int
+    out_c: int
+    k_h: int
+    k_w: int
+    stride_h: int = 1
+    stride_w: int = 1
+    dilation_h: int = 1
+    dilation_w: int = 1
+    pad_top: int = 0
+    pad_left: int = 0
+    groups: int = 1
+    in_zero_point: int = 0
+    out_zero_point: int = 0
+    clamp_min: int = -128
+    clamp_max: int = 127
+
+    def __post_init__(self) -> None:
+        sizes = (
+            self.in_h, self.in_w, self.in_c, self.out_h, self.out_w, self.out_c, self.k_h,
+            self.k_w, self.stride_h, self.stride_w, self.dilation_h, self.dilation_w, self.groups,
+        )
+        if min(sizes) < 1 or max(*sizes, self.pad_top, self.pad_left) > UINT16_MAX:
+            raise ModelError(
+                "A convolution's sizes are outside what the C kernels take.",
+                found=str(self), expected=f"1 to {UINT16_MAX}",
+            )
+        if self.in_c % self.groups or self.out_c % self.groups:
+            raise ModelError(
+                "The channels of a convolution are not a multiple of its groups.", found=str(self)
+            )
+
+    @property
+    def taps(self) -> int:
+        """Weights of one output channel."""
+        return self.k_h * self.k_w * (self.in_c // self.groups)
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates, padding counted."""
+        return self.out_h * self.out_w * self.out_c * self.taps
+
+    @property
+    def is_depthwise(self) -> bool:
+        """Whether every input channel is its own group."""
+        return self.groups == self.in_c and self.groups > 1
+
+    @property
+    def is_dense(self) -> bool:
+        """Whether one dot product per output channel is all there is."""
+        return self.out_h * self.out_w == 1 and self.groups == 1
+
+    @property
+    def is_pointwise(self) -> bool:
+        """Whether an output pixel depends on one input pixel only."""
+        return self.k_h == self.k_w == 1 and self.pad_top == self.pad_left == 0
+
+    @property
+    def plane_h(self) -> int:
+        """Rows of the padded input that the outputs touch."""
+        return (self.out_h - 1) * self.stride_h + (self.k_h - 1) * self.dilation_h + 1
+
+    @property
+    def plane_w(self) -> int:
+        """Columns of the padded input that the outputs touch."""
+        return (self.out_w - 1) * self.stride_w + (self.k_w - 1) * self.dilation_w + 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ConvProof:
+    """What holds for every possible input.
+
+    Attributes:
+        folded_bias: int32 (O,), with ``-in_zero_point * sum(weights)`` added.
+        o8: Empty if the o8 kernels are exact for this layer, else why not.
+    """
+
+    folded_bias: NDArray[np.int32]
+    o8: str
+
+
+def prove_ranges(
+    geometry: ConvGeometry,
+    codes: Int8Array,
+    bias: NDArray[np.int32],
+    shifts: NDArray[np.int32],
+) -> ConvProof:
+    """Bounds every accumulator over all int8 inputs and checks what kernels rely on.
+
+    Raises:
+        ModelError: An accumulator can leave int32, so no kernel would be right.
+    """
+    weights = codes.reshape(geometry.out_c, -1).astype(np.int64)
+    folded = bias.astype(np.int64) - geometry.in_zero_point * weights.sum(axis=1)
+    positive = np.where(weights > 0, weights, 0).sum(axis=1)
+    negative = np.where(weights < 0, weights, 0).sum(axis=1)
+    low = folded - 128 * positive + 127 * negative
+    high = folded + 127 * positive - 128 * negative
+    largest = np.maximum(np.abs(low), np.abs(high))
+    # Partial sums stay inside too if bias and final range do, since kernels may add in any order
+    # with 128 + weight in place of the weight.
+    partial = np.abs(folded) + 255 * 128 * weights.shape[1]
+    reach = largest << np.maximum(shifts, 0).astype(np.int64)
+    worst = int(np.argmax(np.maximum(reach, partial)))
+    if max(int(reach.max()), int(partial.max())) > INT32_MAX - 128:
+        raise ModelError(
+            "A convolution's accumulator can leave int32.",
+            where=f"output channel {worst}",
+            found=f"up to {int(reach[worst])} after the shift to the left",
+            expected=f"at most {INT32_MAX}",
+            hint="a scale of this layer is extreme; look at its bias and its calibration range",
+        )
+    return ConvProof(
+        folded_bias=folded.astype(np.int32), o8=_why_not_o8(largest, shifts)
+    )
+
+
+def _why_not_o8(largest: NDArray[np.int64], shifts: NDArray[np.int32]) -> str:
+    """The o8 words hold 256 * even + odd channel; requantization doubles the accumulator."""
+    if int(largest[0::2].max()) >= 2**23:
+        return f"an even channel's sum can reach {int(largest[0::2].max())}, 2^23 is the limit"
+    if int(largest.max()) >= 2**30:
+        return f"a sum can reach {int(largest.max())}, 2^30 is the limit"
+    if int(shifts.max()) > -1 or int(shifts.min()) < -22:
+        return f"shifts {int(shifts.min())}..{int(shifts.max())}, -22..-1 are taken"
+    return ""

@@ -1,0 +1,1 @@
+"""Templates of generated files. They hold text and calls, never arithmetic."""
