@@ -1,0 +1,54 @@
+"""Runs an int8 Graph in NumPy: the definition that every other runtime is compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgefactor.export import ops
+from edgefactor.export.ir import Array, Graph
+
+
+def run_reference(graph: Graph, inputs: Mapping[str, NDArray[np.int8]]) -> dict[str, NDArray[np.int8]]:
+    """Compute every activation for one sample.
+
+    Args:
+        graph: int8 Graph.
+        inputs: Input tensor name -> int8 codes in the Graph's layout and shape.
+
+    Returns:
+        Tensor name -> int8 codes, inputs included.
+    """
+    values: dict[str, Array] = {
+        name: tensor.data for name, tensor in graph.tensors.items() if tensor.data is not None
+    }
+    values.update(inputs)
+    results = dict(inputs)
+    for op in graph.ops:
+        tensors = [graph.tensors[name] for name in op.inputs]
+        output = graph.tensors[op.outputs[0]]
+        codes = ops.family_of(op).reference(op, tensors, output, [values[n] for n in op.inputs])
+        values[output.name] = results[output.name] = codes
+    return results
+
+
+def run_samples(
+    graph: Graph, inputs: Mapping[str, NDArray[np.int8]]
+) -> dict[str, NDArray[np.int8]]:
+    """Compute every activation for ``n`` samples.
+
+    Args:
+        graph: int8 Graph.
+        inputs: Input tensor name -> codes ``[n, *tensor shape]``.
+
+    Returns:
+        Tensor name -> codes ``[n, *tensor shape]``.
+    """
+    count = len(next(iter(inputs.values())))
+    rows = [
+        run_reference(graph, {name: codes[index] for name, codes in inputs.items()})
+        for index in range(count)
+    ]
+    return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
