@@ -1,0 +1,217 @@
+"""The report of an export or a check: plain data with a documented, versioned schema.
+
+``docs/report-schema.md`` says what each field means. Nothing in it depends on the time, the machine
+or the folder, so the same model gives the same bytes; figures that were planned and figures that
+were measured are different fields.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+SCHEMA = "edgefactor-report"
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rung:
+    """One step of the ladder: a runtime compared with one before it.
+
+    Attributes:
+        rung: Which runtime, on which file.
+        compared_with: The rung it is compared with.
+        exact_required: Whether every element has to be equal.
+        samples: Inputs compared.
+        tensors: Tensors compared per input.
+        elements: Elements compared in all.
+        differing_elements: Elements that differ (for real values: by more than the tolerance).
+        max_difference: In codes for int8 tensors, in real units for float outputs.
+        mean_difference: Likewise.
+        unit: "codes" or "real".
+        sqnr_db: Of the outputs, as real numbers; None if equal.
+        argmax_agreement: Fraction of samples with the same class; None if the output is no
+            vector of scores.
+        tolerance: The gate, in words.
+        passed: Whether the gate holds.
+        first_mismatch: The first tensor that went wrong and where; None if none did.
+    """
+
+    rung: str
+    compared_with: str
+    exact_required: bool
+    samples: int
+    tensors: int
+    elements: int
+    differing_elements: int
+    max_difference: float
+    mean_difference: float
+    unit: str
+    sqnr_db: float | None
+    argmax_agreement: float | None
+    tolerance: str
+    passed: bool
+    first_mismatch: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accuracy:
+    """Fractions of labelled samples recognised; None where there are no labels."""
+
+    float_: float | None
+    int8: float | None
+    device: float | None
+    samples: int
+
+    @property
+    def drop_points(self) -> float | None:
+        """Loss from float to device in percentage points."""
+        if self.float_ is None or self.device is None:
+            return None
+        return 100 * (self.float_ - self.device)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layer:
+    """One operator as it runs on the device."""
+
+    name: str
+    operator: str
+    encoding: str
+    bits: int
+    distinct_values: int
+    weight_bytes: int
+    table_bytes: int
+    kernel: str
+    macs: int
+    output_bytes: int
+    scratch_bytes: int
+    instructions: int | None
+    source: str
+    alternatives: tuple[Mapping[str, Any], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flash:
+    """Flash of the minimal firmware, in bytes, as linked. None where nothing was linked."""
+
+    total: int | None
+    code: int | None
+    weights: int | None
+    tables: int | None
+    planned_weights: int
+    sections: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ram:
+    """RAM in bytes: measured in the emulator, and what was planned. None where not measured."""
+
+    arena: int | None
+    stack: int | None
+    static: int | None
+    total: int | None
+    planned_arena: int
+    arena_lower_bound: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gate:
+    """One limit and what was found."""
+
+    name: str
+    limit: float
+    found: float | None
+    unit: str
+    passed: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotVerified:
+    """Something that was not checked, and why."""
+
+    what: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """Everything that an export or a check found out."""
+
+    model: str
+    target: str
+    parity: tuple[Rung, ...]
+    accuracy: Accuracy
+    layers: tuple[Layer, ...]
+    flash: Flash
+    ram: Ram
+    instructions: int | None
+    gates: tuple[Gate, ...]
+    verified: tuple[str, ...]
+    not_verified: tuple[NotVerified, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """Whether every rung that ran and every limit that was set holds."""
+        return all(rung.passed for rung in self.parity) and all(g.passed for g in self.gates)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as JSON-ready data (docs/report-schema.md)."""
+        return {
+            "schema": SCHEMA,
+            "schema_version": SCHEMA_VERSION,
+            "model": self.model,
+            "target": self.target,
+            "ok": self.ok,
+            "flash_bytes": {
+                "total": self.flash.total,
+                "code": self.flash.code,
+                "weights": self.flash.weights,
+                "tables": self.flash.tables,
+                "planned": {"weights": self.flash.planned_weights},
+                "sections": dict(self.flash.sections),
+            },
+            "ram_bytes": {
+                "arena": self.ram.arena,
+                "stack": self.ram.stack,
+                "static": self.ram.static,
+                "total": self.ram.total,
+                "planned": {
+                    "arena": self.ram.planned_arena,
+                    "arena_lower_bound": self.ram.arena_lower_bound,
+                },
+            },
+            "instructions": {
+                "per_inference": self.instructions,
+                "layers": [
+                    {"name": layer.name, "count": layer.instructions}
+                    for layer in self.layers
+                    if layer.instructions is not None
+                ],
+            },
+            "parity": [_plain(rung) for rung in self.parity],
+            "accuracy": {
+                "float": self.accuracy.float_,
+                "int8": self.accuracy.int8,
+                "device": self.accuracy.device,
+                "samples": self.accuracy.samples,
+            },
+            "layers": [_plain(layer) for layer in self.layers],
+            "gates": [_plain(gate) for gate in self.gates],
+            "verified": list(self.verified),
+            "not_verified": [_plain(entry) for entry in self.not_verified],
+            "notes": list(self.notes),
+        }
+
+
+def _plain(value: Any) -> dict[str, Any]:
+    """A dataclass as a dictionary; infinities, which JSON lacks, become None."""
+    fields = dataclasses.asdict(value)
+    return {
+        key: None if isinstance(item, float) and not math.isfinite(item) else item
+        for key, item in fields.items()
+    }
