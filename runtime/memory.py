@@ -1,0 +1,144 @@
+"""Flash and RAM of a linked image, read from its ELF file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from elftools.common.exceptions import ELFError
+from elftools.elf.elffile import ELFFile
+from elftools.elf.sections import SymbolTableSection
+
+from edgefactor.errors import ToolError
+from edgefactor.runtime.results import (
+    FlashUse,
+    LayerFlash,
+    RamUse,
+    SectionSize,
+    SymbolSize,
+    TouchedMemory,
+)
+
+SHF_ALLOC = 2
+
+ARENA_SYMBOL = "ef_firmware_arena"
+"""The arena in targets/support/main.c."""
+
+STACK_SECTION = ".stack"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConstantRole:
+    """What an array of the generated C is for."""
+
+    layer: str
+    kind: Literal["weights", "tables"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Image:
+    """Loaded sections, sections of RAM, and sized symbols."""
+
+    loaded: tuple[SectionSize, ...]
+    cleared: tuple[SectionSize, ...]
+    initialized_bytes: int
+    functions: Mapping[str, int]
+    objects: Mapping[str, int]
+
+
+def flash_use(elf: Path, roles: Mapping[str, ConstantRole]) -> FlashUse:
+    """Measure the flash of a linked image.
+
+    Args:
+        elf: The image; the minimal firmware for the figures of a report.
+        roles: What the model's arrays are for, by symbol.
+
+    Raises:
+        ToolError: The file is no ELF image.
+    """
+    image = _read(elf)
+    layers: dict[str, dict[str, int]] = {}
+    missing = []
+    for symbol, role in roles.items():
+        if symbol not in image.objects:
+            missing.append(symbol)
+            continue
+        sums = layers.setdefault(role.layer, {"weights": 0, "tables": 0})
+        sums[role.kind] += image.objects[symbol]
+    weights_bytes = sum(sums["weights"] for sums in layers.values())
+    tables_bytes = sum(sums["tables"] for sums in layers.values())
+    total_bytes = sum(section.size_bytes for section in image.loaded)
+    by_size = sorted(image.functions.items(), key=lambda item: (-item[1], item[0]))
+    return FlashUse(
+        total_bytes=total_bytes,
+        code_bytes=total_bytes - weights_bytes - tables_bytes,
+        weights_bytes=weights_bytes,
+        tables_bytes=tables_bytes,
+        sections=image.loaded,
+        layers=tuple(
+            LayerFlash(layer=layer, weights_bytes=sums["weights"], tables_bytes=sums["tables"])
+            for layer, sums in layers.items()
+        ),
+        functions=tuple(SymbolSize(name=name, size_bytes=size) for name, size in by_size),
+        missing_symbols=tuple(missing),
+    )
+
+
+def ram_use(elf: Path, touched: TouchedMemory) -> RamUse:
+    """Put together the RAM of an inference from the minimal firmware and what was touched.
+
+    Raises:
+        ToolError: The file is no ELF image, or not the minimal firmware.
+    """
+    image = _read(elf)
+    if ARENA_SYMBOL not in image.objects:
+        raise ToolError("the image is not the minimal firmware", where=str(elf))
+    cleared_bytes = sum(
+        section.size_bytes for section in image.cleared if section.name != STACK_SECTION
+    )
+    return RamUse(
+        arena_planned_bytes=touched.arena_planned_bytes,
+        arena_bytes=touched.arena_end_byte,
+        stack_bytes=touched.stack_bytes,
+        # Rounding at the end of .bss counts as static: it is RAM that nothing else can use.
+        static_bytes=cleared_bytes + image.initialized_bytes - image.objects[ARENA_SYMBOL],
+    )
+
+
+def _read(elf: Path) -> _Image:
+    try:
+        with elf.open("rb") as file:
+            image = ELFFile(file)
+            loaded, cleared = [], []
+            initialized_bytes = 0
+            for section in image.iter_sections():
+                header = section.header
+                if not header.sh_flags & SHF_ALLOC or header.sh_size == 0:
+                    continue
+                size = SectionSize(name=section.name, size_bytes=int(header.sh_size))
+                if header.sh_type == "SHT_NOBITS":
+                    cleared.append(size)
+                    continue
+                loaded.append(size)
+                if section.name == ".data":
+                    initialized_bytes = size.size_bytes
+            symbols = list(_symbols(image))
+    except (OSError, ELFError) as error:
+        raise ToolError("the image cannot be read", where=str(elf), found=str(error)) from error
+    return _Image(
+        loaded=tuple(loaded),
+        cleared=tuple(cleared),
+        initialized_bytes=initialized_bytes,
+        functions={name: size for name, kind, size in symbols if kind == "STT_FUNC"},
+        objects={name: size for name, kind, size in symbols if kind == "STT_OBJECT"},
+    )
+
+
+def _symbols(image: ELFFile) -> Iterator[tuple[str, str, int]]:
+    """Name, type and size of each symbol that has a size; aliases once by name."""
+    table = image.get_section_by_name(".symtab")
+    for symbol in table.iter_symbols() if isinstance(table, SymbolTableSection) else ():
+        if symbol.entry.st_size and symbol.name:
+            yield symbol.name, symbol.entry.st_info.type, int(symbol.entry.st_size)
