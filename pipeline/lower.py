@@ -241,6 +241,9 @@ def _input_port(lowering: _Lowering, value: str) -> Port:
 def _output_port(lowering: _Lowering, value: str) -> Port:
     tensor, perm = lowering.stored(value)
     shape = lowering.shape(value)
+    if shape and shape[0] == 1:
+        # The batch axis has one element: wherever it is stored, it can be seen as the first.
+        perm = (0, *(axis for axis in perm if axis != 0))
     stored = tuple(shape[axis] for axis in perm)
     # The files' signatures show the rank that the PyTorch model returns.
     tensor = lowering.view(tensor, stored)
