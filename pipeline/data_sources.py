@@ -23,7 +23,18 @@ if TYPE_CHECKING:
 Arrays = tuple[tuple[NDArray[Any], ...], NDArray[Any] | None]
 Shape = tuple[int, ...]
 
-_IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
+_IMAGE_SUFFIXES = (
+    ".png",
+    ".jpg",
+    ".jpeg",
+    ".bmp",
+    ".gif",
+    ".webp",
+    ".tif",
+    ".tiff",
+    ".ppm",
+    ".pgm",
+)
 _KINDS = "an .npz or .npy file, a folder of images, or file.py:function"
 
 
@@ -83,9 +94,7 @@ def _choose(content: Mapping[str, Any], where: str, names: Sequence[str], limit:
     return inputs, labels
 
 
-def read_images(
-    path: Path, option: str, shapes: Sequence[Shape] | None, limit: int
-) -> Arrays:
+def read_images(path: Path, option: str, shapes: Sequence[Shape] | None, limit: int) -> Arrays:
     """Reads a folder of images, values 0 to 255 as [N, C, H, W]; subfolders are classes.
 
     The classes are the subfolders sorted by name, 0 first.
@@ -201,7 +210,9 @@ def read_function(
         labels = np.concatenate(labelled)[:limit] if len(labelled) == len(batches) else None
     except ValueError as error:
         raise DataError(
-            "The items that the function yields have different shapes", where=where, found=str(error)
+            "The items that the function yields have different shapes",
+            where=where,
+            found=str(error),
         ) from error
     return inputs, labels
 

@@ -187,7 +187,9 @@ def _flatten(result: Any) -> Iterator[Any]:
 
 
 def _kind(value: Any) -> str:
-    return f"a tensor of {value.dtype}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
+    return (
+        f"a tensor of {value.dtype}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
+    )
 
 
 def _identifier(name: str) -> str:

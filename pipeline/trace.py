@@ -33,6 +33,23 @@ _TORCH_FOLDER = str(Path(torch.__file__).parent)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Where a node comes from.
+
+    Attributes:
+        place: ``file.py:line in function: code``; empty if it is not known.
+        module: Path of the module in the network, e.g. ``features.0.1``; empty for the network.
+    """
+
+    place: str = ""
+    module: str = ""
+
+    def __str__(self) -> str:
+        module = f"module {self.module}" if self.module else ""
+        return ", ".join(part for part in (self.place, module) if part)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TracedModel:
     """An ONNX model and where its nodes come from.
 
@@ -42,11 +59,11 @@ class TracedModel:
     """
 
     model: onnx.ModelProto
-    sources: Mapping[str, str] = field(default_factory=dict)
+    sources: Mapping[str, Source] = field(default_factory=dict)
 
     def source_of(self, node: onnx.NodeProto) -> str:
-        """``file.py:line in function: code`` and the module's path; empty if it is not known."""
-        return next((self.sources[name] for name in node.output if name in self.sources), "")
+        """``file.py:line in function: code, module path``; empty if it is not known."""
+        return str(next((self.sources[name] for name in node.output if name in self.sources), ""))
 
 
 def to_onnx(loaded: LoadedModel, example_inputs: Sequence[Tensor]) -> TracedModel:
@@ -80,7 +97,7 @@ def to_onnx(loaded: LoadedModel, example_inputs: Sequence[Tensor]) -> TracedMode
     sources = {
         name: source
         for node in model.graph.node
-        if (source := _source(node))
+        if str(source := _source(node))
         for name in node.output
         if name
     }
@@ -137,7 +154,7 @@ def _failure(loaded: LoadedModel, error: Exception) -> ModelError:
     )
 
 
-def _source(node: onnx.NodeProto) -> str:
+def _source(node: onnx.NodeProto) -> Source:
     metadata = {entry.key: entry.value for entry in node.metadata_props}
     place = ""
     frames = [f for f in _FRAME.findall(metadata.get(_STACK_KEY, ""))]
@@ -152,7 +169,7 @@ def _source(node: onnx.NodeProto) -> str:
     module = scopes[-2] if len(scopes) > 1 else ""
     if not module and node.name.startswith("/"):
         module = ".".join(node.name.strip("/").split("/")[:-1])
-    return ", ".join(part for part in (place, f"module {module}" if module else "") if part)
+    return Source(place=place, module=module)
 
 
 def _is_library(file: str) -> bool:
@@ -169,7 +186,9 @@ def _fix_shapes(model: onnx.ModelProto, inputs: Sequence[Tensor]) -> None:
     if dynamic:
         del model.graph.value_info[:]
         for value in model.graph.output:
-            value.type.tensor_type.ClearField("shape")
+            for dim in value.type.tensor_type.shape.dim:
+                if dim.HasField("dim_param"):
+                    dim.Clear()
 
 
 def _rename_outputs(model: onnx.ModelProto) -> dict[str, str]:
