@@ -127,4 +127,5 @@ def decode(data: ByteArray, encoding: Encoding, count: int) -> Int8Array:
     bits = np.unpackbits(data, bitorder="little")[: count * encoding.bits]
     place = (1 << np.arange(encoding.bits)).astype(np.uint8)
     indices = (bits.reshape(count, encoding.bits) * place).sum(axis=1, dtype=np.uint8)
-    return np.asarray(encoding.table, np.int8)[indices]
+    values: Int8Array = np.asarray(encoding.table, np.int8)[indices]
+    return values

@@ -43,13 +43,25 @@ class ConvGeometry:
 
     def __post_init__(self) -> None:
         sizes = (
-            self.in_h, self.in_w, self.in_c, self.out_h, self.out_w, self.out_c, self.k_h,
-            self.k_w, self.stride_h, self.stride_w, self.dilation_h, self.dilation_w, self.groups,
+            self.in_h,
+            self.in_w,
+            self.in_c,
+            self.out_h,
+            self.out_w,
+            self.out_c,
+            self.k_h,
+            self.k_w,
+            self.stride_h,
+            self.stride_w,
+            self.dilation_h,
+            self.dilation_w,
+            self.groups,
         )
         if min(sizes) < 1 or max(*sizes, self.pad_top, self.pad_left) > UINT16_MAX:
             raise ModelError(
                 "A convolution's sizes are outside what the C kernels take.",
-                found=str(self), expected=f"1 to {UINT16_MAX}",
+                found=str(self),
+                expected=f"1 to {UINT16_MAX}",
             )
         if self.in_c % self.groups or self.out_c % self.groups:
             raise ModelError(
@@ -136,9 +148,7 @@ def prove_ranges(
             expected=f"at most {INT32_MAX}",
             hint="a scale of this layer is extreme; look at its bias and its calibration range",
         )
-    return ConvProof(
-        folded_bias=folded.astype(np.int32), o8=_why_not_o8(largest, shifts)
-    )
+    return ConvProof(folded_bias=folded.astype(np.int32), o8=_why_not_o8(largest, shifts))
 
 
 def _why_not_o8(largest: NDArray[np.int64], shifts: NDArray[np.int32]) -> str:

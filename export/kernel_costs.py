@@ -68,8 +68,11 @@ def strip_pixels(shape: KernelShape, scratch_limit: int) -> int:
     return max(wanted // shape.strip_step, 1) * shape.strip_step
 
 
-def instructions(
-    geometry: ConvGeometry, shape: KernelShape, model: InstructionModel, encoding: Encoding,
+def estimate_instructions(
+    geometry: ConvGeometry,
+    shape: KernelShape,
+    model: InstructionModel,
+    encoding: Encoding,
     strip: int,
 ) -> int:
     """Estimated instructions of one call."""

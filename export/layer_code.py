@@ -102,13 +102,25 @@ class Call:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Alternative:
-    """An encoding or kernel that was considered and what it would cost."""
+    """An encoding or kernel that was considered and what it would cost.
+
+    Attributes:
+        encoding: Name of the weight encoding.
+        bits: Bits per weight.
+        kernel: C function.
+        flash_bytes: Estimate: weights, table, decoder's code, channel parameters.
+        instructions: Estimate for one call.
+        scratch_bytes: RAM beside input and output.
+        rejected: Why it cannot be used here; empty if it can.
+    """
 
     encoding: str
     bits: int
     kernel: str
     flash_bytes: int
     instructions: int
+    scratch_bytes: int = 0
+    rejected: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -22,9 +22,7 @@ def _blocks(codes: Int8Array, groups: int, taps_multiple: int, padding: int) -> 
     flat = codes.reshape(groups, channels, -1)
     pad_channels = -channels % BLOCK_CHANNELS
     pad_taps = -flat.shape[2] % taps_multiple
-    padded = np.pad(
-        flat, ((0, 0), (0, pad_channels), (0, pad_taps)), constant_values=padding
-    )
+    padded = np.pad(flat, ((0, 0), (0, pad_channels), (0, pad_taps)), constant_values=padding)
     return padded.reshape(-1, BLOCK_CHANNELS, padded.shape[2])
 
 

@@ -1,0 +1,53 @@
+/* Convolutions on int8 NHWC maps, batch 1: any groups (depthwise with any multiplier), stride,
+ * dilation and padding; a dense layer is a 1x1 convolution of a 1x1 map.
+ *
+ * All kernels share this struct and signature. They differ in the order that they want the weights
+ * in, and in what must hold for them; the exporter's kernel choice (export/kernels.py) sees to
+ * both. `scratch` is what the choice says, 4-aligned; it holds nothing between calls.
+ */
+#ifndef EF_CONV2D_H
+#define EF_CONV2D_H
+
+#include <stdint.h>
+
+#include "ef_weights.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct ef_conv2d_args {
+    ef_weights weights;
+    const int32_t *bias;       /* [out_c], with -in_zero_point * sum(weights) folded in */
+    const int32_t *multiplier; /* [out_c], in [2^30, 2^31) */
+    const int8_t *shift;       /* [out_c], > 0 is to the left */
+    uint32_t tile_offset;      /* where decoded weights go in scratch, in bytes */
+    uint32_t strip_offset;     /* where gathered inputs go in scratch, in bytes */
+    uint16_t strip_pixels;     /* output pixels gathered at a time */
+    uint16_t in_h, in_w, in_c;
+    uint16_t out_h, out_w, out_c;
+    uint16_t kernel_h, kernel_w;
+    uint16_t stride_h, stride_w;
+    uint16_t dilation_h, dilation_w;
+    uint16_t pad_top, pad_left;
+    uint16_t groups;
+    int16_t in_zero_point;     /* the value of padding */
+    int16_t out_zero_point;
+    int16_t clamp_min, clamp_max;
+} ef_conv2d_args;
+
+/* Plain twin of all the others. Weights in OHWI order, any encoding. No scratch. */
+void ef_conv2d_s8_ref(const ef_conv2d_args *a, const int8_t *in, int8_t *out, void *scratch);
+
+/* Portable. Weights in blocks of 4 output channels, [block][k][4], as value + 128. */
+void ef_conv2d_s8(const ef_conv2d_args *a, const int8_t *in, int8_t *out, void *scratch);
+
+/* Portable, one input channel per group. Weights in OHWI order. May write in place if
+ * out_c == in_c and the map keeps its size. */
+void ef_depthwise_s8(const ef_conv2d_args *a, const int8_t *in, int8_t *out, void *scratch);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,77 @@
+/* A weight tensor in flash and the decoder that turns a run of it into operands.
+ *
+ * Format (version 1, docs/weight-format.md): code i of the tensor, in the order that the kernel
+ * reads them, is the `bits` bits from bit i * bits on, counted from the least significant bit of
+ * data[0] upwards. With 8 bits the code is the value; with 1 to 6 bits it is an index into a table
+ * of 2^bits one-byte values. A kernel decodes a run of codes (a few output channels) at a time into
+ * its scratch, never a whole tensor.
+ *
+ * A decoder is a constant that the generated arguments point to, so that an image holds only the
+ * decoders that its layers use, and kernels and encodings add up instead of multiplying.
+ */
+#ifndef EF_WEIGHTS_H
+#define EF_WEIGHTS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct ef_weights;
+
+typedef struct ef_decoder {
+    /* Fills the look-up table that `decode` wants, once per call of a kernel. NULL: none. */
+    void (*prepare)(const struct ef_weights *weights, void *lut);
+    /* Decodes codes [first, first + count) to `out`. What a decoder writes and which `first` and
+     * `count` it takes is said where it is declared. */
+    void (*decode)(const struct ef_weights *weights, const void *lut, uint32_t first,
+                   uint32_t count, void *out);
+} ef_decoder;
+
+typedef struct ef_weights {
+    const void *data;
+    const uint8_t *table;      /* 2^bits bytes; NULL if bits == 8 */
+    const ef_decoder *decoder; /* NULL: the kernel reads `data` as it is */
+    uint32_t bits;
+} ef_weights;
+
+/* Any bits in 1..6, any first and count; writes one table byte per code. */
+extern const ef_decoder ef_decoder_bytes;
+
+/* 4 bits, even first and count; writes one table byte per code. */
+extern const ef_decoder ef_decoder_bytes_4bit;
+
+/* Any bits in 1..6; first and count multiples of 8. Codes come in pairs (b, a); writes one half
+ * word 256 * value(a) + value(b) per pair. */
+extern const ef_decoder ef_decoder_o8;
+
+/* The same for 4 bits, with a look-up table of EF_O8_4BIT_LUT_BYTES: one load per pair. */
+extern const ef_decoder ef_decoder_o8_4bit;
+#define EF_O8_4BIT_LUT_BYTES 512
+
+/* Code i, one at a time: the definition of the format, used by the _ref kernels. */
+static inline uint32_t ef_weights_code(const ef_weights *weights, size_t i)
+{
+    const uint8_t *data = (const uint8_t *)weights->data;
+    uint32_t code = 0;
+    for (uint32_t bit = 0; bit < weights->bits; bit++) {
+        const size_t position = i * weights->bits + bit;
+        code |= (((uint32_t)data[position / 8] >> (position % 8)) & 1u) << bit;
+    }
+    return code;
+}
+
+static inline int8_t ef_weights_value(const ef_weights *weights, size_t i)
+{
+    const uint32_t code = ef_weights_code(weights, i);
+    const uint32_t byte = weights->table == NULL ? code : weights->table[code];
+    return (int8_t)(byte < 128 ? (int32_t)byte : (int32_t)byte - 256);
+}
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,158 @@
+"""Every convolution kernel and encoding against NumPy, element by element, on the host."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edgefactor.errors import DataError, OptionError
+from edgefactor.export.codebook import find_encodings
+from edgefactor.export.conv_variants import ALL_VARIANTS
+from edgefactor.export.kernels import choose_conv
+from edgefactor.export.layer_code import IsaFeatures, LayerCode
+from tests.runtime.conv_cases import cases
+from tests.runtime.conv_library import run_kernel
+from tests.runtime.conv_reference import ConvLayer, conv, convolve, make_layer
+
+DSP = IsaFeatures(dsp=True, unaligned=True)
+CASES = {layer.name: layer for layer in cases()}
+KERNELS = [variant.kernel for variant in ALL_VARIANTS]
+
+
+def kernels_of(layer: ConvLayer, name: str, scratch_limit: int = 1024) -> Iterator[LayerCode]:
+    """The kernel of that name in every encoding that holds the layer's codes, if it can run it."""
+    for encoding in find_encodings(layer.codes):
+        try:
+            yield choose_conv(
+                layer.geometry,
+                layer.codes,
+                layer.bias,
+                layer.multipliers,
+                layer.shifts,
+                input_name="in",
+                features=DSP,
+                encoding=encoding.name,
+                kernel=name,
+                scratch_limit=scratch_limit,
+            )
+        except OptionError:
+            continue
+
+
+def check(layer: ConvLayer, kernel: LayerCode, compiler: str = "gcc") -> None:
+    """Equal to the reference, and in place too where the kernel says that it may."""
+    where = f"{layer.name}: {kernel.calls[0].function} {kernel.encoding}{kernel.bits}"
+    np.testing.assert_array_equal(
+        run_kernel(kernel, layer.input, compiler=compiler), layer.output, where
+    )
+    if kernel.in_place and layer.output.size <= layer.input.size:
+        np.testing.assert_array_equal(
+            run_kernel(kernel, layer.input, in_place=True, compiler=compiler), layer.output, where
+        )
+
+
+def clustered(layer: ConvLayer, values: int) -> ConvLayer:
+    """The same layer with few distinct weights."""
+    return make_layer(layer.name, layer.geometry, values=values, seed=values)
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("name", CASES)
+def test_case_equals_numpy(name: str, kernel: str) -> None:
+    for variant in kernels_of(CASES[name], kernel):
+        check(CASES[name], variant)
+
+
+@pytest.mark.parametrize("values", [1, 2, 3, 4, 7, 8, 16, 30, 64])
+@pytest.mark.parametrize(
+    "name",
+    ["tile + 1", "3x3 same", "groups", "dense", "dense odd", "depthwise 3x3", "3x3 three channels"],
+)
+def test_codebook_equals_numpy(name: str, values: int) -> None:
+    layer = clustered(CASES[name], values)
+    for kernel in KERNELS:
+        for variant in kernels_of(layer, kernel):
+            check(layer, variant)
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_clang_build_is_clean_and_equal(kernel: str) -> None:
+    layer = clustered(CASES["3x3 same"], 16)
+    for variant in kernels_of(layer, kernel):
+        check(layer, variant, compiler="clang")
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("encoding_values", [255, 16, 5])
+def test_turned_weight_bit_is_seen(kernel: str, encoding_values: int) -> None:
+    name = "depthwise 3x3" if "depthwise" in kernel else "dense small"
+    # Large inputs and no saturation: every weight's top bits show.
+    g = CASES[name].geometry
+    layer = make_layer(name, g, values=encoding_values, seed=2, spread=15.0)
+    data = np.where(layer.input % 2 == 0, -100, 100).astype(np.int8)
+    numbers = (layer.codes, layer.bias, layer.multipliers, layer.shifts)
+    layer = replace(layer, input=data, output=convolve(g, *numbers, data))
+    for variant in kernels_of(layer, kernel):
+        arrays = list(variant.arrays)
+        damaged = arrays[0].data.copy()
+        # Bit 6 of a byte is the top index bit or one worth 64: large, and read for sure.
+        damaged.view(np.uint8)[1] ^= 0x40
+        arrays[0] = replace(arrays[0], data=damaged)
+        broken = replace(variant, arrays=tuple(arrays))
+        assert np.any(run_kernel(broken, layer.input) != layer.output)
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(data=st.data())
+def test_any_shape_equals_numpy(data: st.DataObject) -> None:
+    def pick(low: int, high: int) -> int:
+        return data.draw(st.integers(low, high))
+
+    kernel = (pick(1, 4), pick(1, 4))
+    dilation = (pick(1, 2), pick(1, 2))
+    pads = (pick(0, 3), pick(0, 3), pick(0, 3), pick(0, 3))
+    reach = [d * (k - 1) + 1 for d, k in zip(dilation, kernel, strict=True)]
+    height = max(pick(1, 9), reach[0] - pads[0] - pads[2])
+    width = max(pick(1, 9), reach[1] - pads[1] - pads[3])
+    groups = pick(1, 4)
+    geometry = conv(
+        (height, width, groups * pick(1, 9)),
+        groups * pick(1, 9),
+        kernel,
+        stride=(pick(1, 3), pick(1, 3)),
+        dilation=dilation,
+        pads=pads,
+        groups=groups,
+        in_zero_point=pick(-128, 127),
+        out_zero_point=pick(-128, 127),
+        clamp_min=pick(-128, 0),
+        clamp_max=pick(1, 127),
+    )
+    layer = make_layer(
+        "any",
+        geometry,
+        values=data.draw(st.sampled_from([255, 2, 3, 8, 16, 20, 64])),
+        seed=pick(0, 1000),
+        spread=data.draw(st.sampled_from([1.0, 40.0, 200.0, 1.0e5])),
+    )
+    for name in KERNELS:
+        for variant in kernels_of(layer, name, scratch_limit=pick(0, 2000)):
+            check(layer, variant)
+
+
+def test_unknown_names_are_errors() -> None:
+    layer = CASES["dense"]
+    numbers = (layer.geometry, layer.codes, layer.bias, layer.multipliers, layer.shifts)
+    choose = partial(choose_conv, *numbers, input_name="in", features=DSP)
+    with pytest.raises(OptionError, match="policy"):
+        choose(optimize="fast")
+    with pytest.raises(OptionError, match="encoding"):
+        choose(encoding="zip")
+    with pytest.raises(OptionError, match="kernel"):
+        choose(kernel="ef_nothing")
+    with pytest.raises(DataError, match="packed4"):
+        choose(encoding="packed4")
