@@ -145,8 +145,11 @@ class _Layers:
     def _pointer(self, tensor: str) -> str:
         return f"a + {self.plan.offsets[tensor]}"
 
-    def _call(self, op: Op, call: Call, args: str) -> str:
-        pointers = [self._pointer(name) for name in call.inputs]
+    def _call(self, op: Op, call: Call, args: str, symbols: Mapping[str, str]) -> str:
+        pointers = [
+            symbols[name.suffix] if isinstance(name, Ref) else self._pointer(name)
+            for name in call.inputs
+        ]
         pointers.append(self._pointer(op.outputs[0]))
         if call.scratch:
             offset = self.plan.scratch.get(op.name)
@@ -164,7 +167,7 @@ class _Layers:
             args.append(
                 {"struct": call.struct, "symbol": symbol, "body": _fields(call.args, symbols)}
             )
-            calls.append(self._call(op, call, symbol))
+            calls.append(self._call(op, call, symbol, symbols))
         traces = []
         for name in op.outputs:
             point = TracePoint(

@@ -89,14 +89,14 @@ class Call:
         function: Public function of ``runtime/csrc``.
         struct: C type of the argument struct.
         args: Its fields in the order of the struct's declaration.
-        inputs: Names of the Graph tensors passed as pointers, in order.
+        inputs: Names of the Graph tensors passed as pointers, in order; a Ref for a constant one.
         scratch: Whether the function takes a scratch pointer (NULL if the layer needs none).
     """
 
     function: str
     struct: str
     args: Mapping[str, CValue]
-    inputs: tuple[str, ...]
+    inputs: tuple[str | Ref, ...]
     scratch: bool = False
 
 

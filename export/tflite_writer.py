@@ -71,7 +71,7 @@ class _Writer:
             self.index[name] = self._add(self.graph.tensors[name])
         return self.index[name]
 
-    def int32(self, data: Sequence[int] | NDArray[Any], name: str) -> int:
+    def int32(self, data: Sequence[Any] | NDArray[Any], name: str) -> int:
         array = np.array(data, np.int32)
         return self._add(Tensor(name=name, shape=array.shape, dtype=DType.INT32, data=array))
 

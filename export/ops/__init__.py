@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 from edgefactor.export.ir import Op
-from edgefactor.export.ops import conv
+from edgefactor.export.ops import concat, conv, pad, pool, reshape, resize, slice
 from edgefactor.export.ops.family import Family
 
 FAMILIES: tuple[Family, ...] = (
+    concat.FAMILY,
     conv.FAMILY,
+    pad.FAMILY,
+    pool.AVERAGE,
+    pool.MAXIMUM,
+    reshape.RESHAPE,
+    reshape.TRANSPOSE,
+    resize.FAMILY,
+    slice.FAMILY,
 )
 
 OP_TYPES: dict[str, type[Op]] = {family.op.__name__: family.op for family in FAMILIES}

@@ -138,7 +138,7 @@ class TfliteBuilder(Protocol):
     def tensor(self, name: str) -> int:
         """Index of a Graph tensor."""
 
-    def int32(self, data: Sequence[int] | NDArray[Any], name: str) -> int:
+    def int32(self, data: Sequence[Any] | NDArray[Any], name: str) -> int:
         """Index of a new int32 constant: paddings, shapes, axes."""
 
     def int8(self, data: NDArray[np.int8], quantization: Quantization, name: str) -> int:

@@ -48,22 +48,35 @@ def _place_axes(shape: Shape, perm: Perm, stored: Shape) -> tuple[int, ...]:
     if tuple(shape[axis] for axis in perm) == stored:
         return tuple(perm.index(axis) for axis in range(len(shape)))
     places = [-1] * len(shape)
-    for axis, place in zip(long_axes(shape, perm), long_axes(stored, range(len(stored))), strict=True):
+    for axis, place in zip(
+        long_axes(shape, perm), long_axes(stored, range(len(stored))), strict=True
+    ):
         places[axis] = place
     return tuple(places)
 
 
-def locate(lowering: Lowering, value: str, needed: Sequence[int] = ()) -> Stored:
-    """The stored tensor of a value, in which each ONNX axis of ``needed`` has a place."""
+def locate(
+    lowering: Lowering, value: str, needed: Sequence[int] = (), *, perm: Perm | None = None
+) -> Stored:
+    """The stored tensor of a value, in which each ONNX axis of ``needed`` has a place.
+
+    Args:
+        lowering: Where the value is.
+        value: Its ONNX name.
+        needed: ONNX axes that must have a place of their own, even with size 1.
+        perm: The order of axes to store it in; None: as it is.
+    """
     shape = lowering.shape(value)
-    tensor, perm = lowering.stored(value)
+    tensor, current = lowering.stored(value)
+    if perm is not None and long_axes(shape, perm) != long_axes(shape, current):
+        tensor, current = lowering.stored_like(value, perm), perm
     found = lowering.graph_shape(tensor)
-    axes = _place_axes(shape, perm, found)
+    axes = _place_axes(shape, current, found)
     if any(axes[axis] < 0 for axis in needed):
-        tensor = lowering.stored_like(value, perm)
+        tensor = lowering.stored_like(value, current)
         found = lowering.graph_shape(tensor)
-        axes = _place_axes(shape, perm, found)
-    return Stored(tensor=tensor, shape=found, perm=perm, axes=axes)
+        axes = _place_axes(shape, current, found)
+    return Stored(tensor=tensor, shape=found, perm=current, axes=axes)
 
 
 def complete_perm(order: Sequence[int], shape: Shape) -> Perm:

@@ -1,0 +1,134 @@
+"""Concatenation: the quantizer puts all inputs on one scale, so codes are only copied."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgefactor.export import numerics
+from edgefactor.export.ir import Array, Graph, Op, Tensor, constant
+from edgefactor.export.layer_code import CArray, CTarget, LayerCode, Ref
+from edgefactor.export.ops.family import (
+    Family,
+    Lowering,
+    Node,
+    OnnxBuilder,
+    OutputRule,
+    Quantizer,
+    Shape,
+    TfliteBuilder,
+)
+from edgefactor.export.ops.layouts import Stored, locate, normalize_axis, onnx_axis
+from edgefactor.export.ops.moves import MOVE_SOURCES, Axis, move_call, row_major_steps
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Concat(Op):
+    """Inputs one after another along ``axis``."""
+
+    axis: int
+
+
+def _fits(part: Stored, first: Stored, axis: int) -> bool:
+    """Whether two stored tensors differ in nothing but their length along ``axis``."""
+    place = first.axes[axis]
+    return (
+        len(part.shape) == len(first.shape)
+        and part.axes[axis] == place
+        and all(
+            n == m
+            for index, (n, m) in enumerate(zip(part.shape, first.shape, strict=True))
+            if index != place
+        )
+    )
+
+
+class ConcatFamily(Family):
+    """Concat of activations and constants."""
+
+    op = Concat
+    onnx_ops = ("Concat",)
+
+    def lower(self, node: Node, lowering: Lowering) -> None:
+        values = [value for value in node.inputs if value]
+        rank = len(lowering.shape(node.outputs[0]))
+        axis = normalize_axis(int(node.attributes["axis"]), rank)
+        leader = next((value for value in values if lowering.constant(value) is None), values[0])
+        _, perm = lowering.stored(leader)
+        parts = [locate(lowering, value, (axis,), perm=perm) for value in values]
+        first = parts[values.index(leader)]
+        if all(_fits(part, first, axis) for part in parts):
+            tensors, shape, place = [part.tensor for part in parts], first.shape, first.axes[axis]
+        else:
+            tensors = [lowering.stored_like(value, perm) for value in values]
+            shape, place = lowering.graph_shape(tensors[0]), perm.index(axis)
+        if len(tensors) == 1:
+            lowering.bind(node.outputs[0], tensors[0], perm)
+            return
+        total = sum(lowering.graph_shape(tensor)[place] for tensor in tensors)
+        out = (*shape[:place], total, *shape[place + 1 :])
+        tensor = lowering.emit(Concat, tensors, out, axis=place)
+        lowering.bind(node.outputs[0], tensor, perm)
+
+    def output_shape(self, op: Concat, inputs: Sequence[Tensor]) -> Shape:
+        total = sum(tensor.shape[op.axis] for tensor in inputs)
+        shape = inputs[0].shape
+        return (*shape[: op.axis], total, *shape[op.axis + 1 :])
+
+    def output_rule(self, op: Concat) -> OutputRule:
+        return "same"
+
+    def quantize(self, op: Concat, quantizer: Quantizer) -> Op:
+        scale = quantizer.tensor(op.outputs[0]).quant
+        for name in op.inputs:
+            tensor = quantizer.tensor(name)
+            if tensor.data is not None and tensor.dtype == "float32":
+                codes = numerics.quantize(np.asarray(tensor.data, np.float32), scale)
+                quantizer.put(constant(name, codes, scale))
+        return op
+
+    def reference(
+        self, op: Concat, inputs: Sequence[Tensor], output: Tensor, values: Sequence[Array]
+    ) -> NDArray[np.int8]:
+        return np.concatenate([np.asarray(value, np.int8) for value in values], axis=op.axis)
+
+    def write_onnx(self, op: Concat, graph: Graph, builder: OnnxBuilder) -> None:
+        rank = len(graph.tensors[op.outputs[0]].shape)
+        parts = [builder.read(name) for name in op.inputs]
+        builder.write(op.outputs[0], builder.node("Concat", parts, axis=onnx_axis(op.axis, rank)))
+
+    def write_tflite(self, op: Concat, graph: Graph, builder: TfliteBuilder) -> None:
+        builder.op(
+            "CONCATENATION",
+            [builder.tensor(name) for name in op.inputs],
+            [builder.tensor(op.outputs[0])],
+            "ConcatenationOptions",
+            version=2,
+            axis=op.axis,
+            fusedActivationFunction="NONE",
+        )
+
+    def layer_code(self, op: Concat, graph: Graph, target: CTarget) -> LayerCode:
+        shapes = [graph.tensors[name].shape for name in op.inputs]
+        steps = row_major_steps(graph.tensors[op.outputs[0]].shape)
+        starts = accumulate([0, *(shape[op.axis] for shape in shapes)])
+        calls, arrays = [], []
+        for name, shape, start in zip(op.inputs, shapes, starts, strict=False):
+            source: str | Ref = name
+            if graph.tensors[name].data is not None:
+                source = Ref(suffix=f"part{len(arrays)}")
+                codes = np.asarray(graph.tensors[name].values, np.int8).reshape(-1)
+                arrays.append(CArray(suffix=source.suffix, ctype="int8_t", data=codes))
+            axes = [
+                Axis(count=n, in_step=i, out_step=o)
+                for n, i, o in zip(shape, row_major_steps(shape), steps, strict=True)
+            ]
+            calls.append(move_call(op, source, axes, out_start=start * steps[op.axis]))
+        return LayerCode(calls=tuple(calls), sources=MOVE_SOURCES, arrays=tuple(arrays))
+
+
+FAMILY = ConcatFamily()

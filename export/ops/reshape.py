@@ -1,0 +1,207 @@
+"""Operators that leave every element as it is: reshape, transpose, identity.
+
+A Reshape costs nothing in C: its output is its input's memory. Lowering avoids moving data: an
+ONNX Transpose only changes the order of axes under which a tensor is known, and a reshape keeps
+that order wherever it splits or merges axes that lie together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgefactor.export.ir import Array, Graph, Op, Tensor
+from edgefactor.export.layer_code import CTarget, LayerCode
+from edgefactor.export.ops.family import (
+    Family,
+    Lowering,
+    Node,
+    OnnxBuilder,
+    OutputRule,
+    Shape,
+    TfliteBuilder,
+)
+from edgefactor.export.ops.layouts import (
+    TO_NCHW,
+    TO_NHWC,
+    Perm,
+    complete_perm,
+    int64s,
+    long_axes,
+    transpose_onnx,
+)
+from edgefactor.export.ops.moves import MOVE_SOURCES, Axis, move_call, row_major_steps
+
+#: Element types of ONNX that are float: a Cast to one is no operation here.
+_FLOAT_TYPES = {1, 10, 11, 16}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reshape(Op):
+    """The same elements in the same order under ``new_shape``."""
+
+    new_shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transpose(Op):
+    """Axis i of the output is axis ``perm[i]`` of the input."""
+
+    perm: tuple[int, ...]
+
+
+def matching_axes(shape: Shape, new_shape: Shape) -> list[tuple[list[int], list[int]]]:
+    """The finest groups of axes of equal product, old beside new; axes of size 1 are left out."""
+    old = long_axes(shape, range(len(shape)))
+    new = long_axes(new_shape, range(len(new_shape)))
+    groups = []
+    while old:
+        left, right = [old.pop(0)], [new.pop(0)]
+        size, new_size = shape[left[0]], new_shape[right[0]]
+        while size != new_size:
+            if size < new_size:
+                left.append(old.pop(0))
+                size *= shape[left[-1]]
+            else:
+                right.append(new.pop(0))
+                new_size *= new_shape[right[-1]]
+        groups.append((left, right))
+    return groups
+
+
+def reshaped_order(shape: Shape, perm: Perm, new_shape: Shape) -> tuple[Perm, Perm]:
+    """How a value stored as ``perm`` is best stored for a reshape, and how its result then is.
+
+    The first permutation is ``perm`` if no data has to move: each group of axes that becomes
+    another lies together and in order. Otherwise it moves as little as it can.
+    """
+    groups = matching_axes(shape, new_shape)
+    order = long_axes(shape, perm)
+    groups.sort(key=lambda group: min(order.index(axis) for axis in group[0]))
+    wanted = [axis for old, _ in groups for axis in old]
+    new_order = [axis for _, new in groups for axis in new]
+    before = perm if wanted == order else complete_perm(wanted, shape)
+    return before, complete_perm(new_order, new_shape)
+
+
+class ReshapeFamily(Family):
+    """Everything that changes a shape or nothing at all."""
+
+    op = Reshape
+    onnx_ops = ("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Dropout", "Cast")
+
+    def lower(self, node: Node, lowering: Lowering) -> None:
+        value, output = node.input(0), node.outputs[0]
+        if node.op_type == "Cast" and int(node.attributes["to"]) not in _FLOAT_TYPES:
+            lowering.unsupported(
+                node, "it converts to a type that is not float", "keep activations in float"
+            )
+        if node.op_type in ("Identity", "Dropout", "Cast"):
+            lowering.bind(output, *lowering.stored(value))
+            return
+        shape, new_shape = lowering.shape(value), lowering.shape(output)
+        _, perm = lowering.stored(value)
+        before, after = reshaped_order(shape, perm, new_shape)
+        tensor, _ = lowering.stored(value)
+        if before != perm:
+            tensor = lowering.stored_like(value, before)
+        found = lowering.graph_shape(tensor)
+        stored = tuple(new_shape[axis] for axis in after)
+        # Axes of size 1 alone are no reason for an operator.
+        if [n for n in found if n != 1] != [n for n in stored if n != 1]:
+            tensor = lowering.view(tensor, stored)
+        lowering.bind(output, tensor, after)
+
+    def output_shape(self, op: Reshape, inputs: Sequence[Tensor]) -> Shape:
+        return op.new_shape
+
+    def output_rule(self, op: Reshape) -> OutputRule:
+        return "same"
+
+    def reference(
+        self, op: Reshape, inputs: Sequence[Tensor], output: Tensor, values: Sequence[Array]
+    ) -> NDArray[np.int8]:
+        return np.asarray(values[0], np.int8).reshape(op.new_shape)
+
+    def write_onnx(self, op: Reshape, graph: Graph, builder: OnnxBuilder) -> None:
+        shape = graph.tensors[op.inputs[0]].shape
+        value = builder.read(op.inputs[0])
+        if len(shape) == 4:
+            shown = tuple(shape[axis] for axis in TO_NCHW)
+            value = transpose_onnx(builder, value, shown, TO_NHWC)
+        value = builder.node("Reshape", [value, int64s(builder, op.new_shape)])
+        if len(op.new_shape) == 4:
+            value = transpose_onnx(builder, value, op.new_shape, TO_NCHW)
+        builder.write(op.outputs[0], value)
+
+    def write_tflite(self, op: Reshape, graph: Graph, builder: TfliteBuilder) -> None:
+        shape = builder.int32(op.new_shape, f"{op.name}/shape")
+        builder.op(
+            "RESHAPE",
+            [builder.tensor(op.inputs[0]), shape],
+            [builder.tensor(op.outputs[0])],
+            "ReshapeOptions",
+            newShape=np.array(op.new_shape, np.int32),
+        )
+
+    def layer_code(self, op: Reshape, graph: Graph, target: CTarget) -> LayerCode:
+        return LayerCode(calls=(), in_place=(0,))
+
+
+class TransposeFamily(Family):
+    """Lowered to nothing; the operator appears where another one asks for an order of axes."""
+
+    op = Transpose
+    onnx_ops = ("Transpose",)
+
+    def lower(self, node: Node, lowering: Lowering) -> None:
+        tensor, stored = lowering.stored(node.input(0))
+        rank = len(stored)
+        perm = [int(axis) for axis in node.attributes.get("perm", range(rank)[::-1])]
+        lowering.bind(node.outputs[0], tensor, tuple(perm.index(axis) for axis in stored))
+
+    def output_shape(self, op: Transpose, inputs: Sequence[Tensor]) -> Shape:
+        return tuple(inputs[0].shape[axis] for axis in op.perm)
+
+    def output_rule(self, op: Transpose) -> OutputRule:
+        return "same"
+
+    def reference(
+        self, op: Transpose, inputs: Sequence[Tensor], output: Tensor, values: Sequence[Array]
+    ) -> NDArray[np.int8]:
+        return np.ascontiguousarray(np.transpose(np.asarray(values[0], np.int8), op.perm))
+
+    def write_onnx(self, op: Transpose, graph: Graph, builder: OnnxBuilder) -> None:
+        shape, perm = graph.tensors[op.inputs[0]].shape, op.perm
+        if len(perm) == 4:
+            shape = tuple(shape[axis] for axis in TO_NCHW)
+            perm = tuple(TO_NHWC[op.perm[axis]] for axis in TO_NCHW)
+        value = transpose_onnx(builder, builder.read(op.inputs[0]), shape, perm)
+        builder.write(op.outputs[0], value)
+
+    def write_tflite(self, op: Transpose, graph: Graph, builder: TfliteBuilder) -> None:
+        perm = builder.int32(op.perm, f"{op.name}/perm")
+        builder.op(
+            "TRANSPOSE",
+            [builder.tensor(op.inputs[0]), perm],
+            [builder.tensor(op.outputs[0])],
+            "TransposeOptions",
+            version=2,
+        )
+
+    def layer_code(self, op: Transpose, graph: Graph, target: CTarget) -> LayerCode:
+        shape = graph.tensors[op.inputs[0]].shape
+        in_steps = row_major_steps(shape)
+        out_steps = row_major_steps([shape[axis] for axis in op.perm])
+        axes = [
+            Axis(count=shape[axis], in_step=in_steps[axis], out_step=out_step)
+            for axis, out_step in zip(op.perm, out_steps, strict=True)
+        ]
+        return LayerCode(calls=(move_call(op, op.inputs[0], axes),), sources=MOVE_SOURCES)
+
+
+RESHAPE = ReshapeFamily()
+TRANSPOSE = TransposeFamily()

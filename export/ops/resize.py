@@ -1,0 +1,173 @@
+"""Nearest-neighbour upsampling by whole factors; downsampling by whole factors is a slice."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgefactor.export.ir import Array, Graph, Op, Tensor
+from edgefactor.export.layer_code import CTarget, LayerCode
+from edgefactor.export.ops.family import (
+    Family,
+    Lowering,
+    Node,
+    OnnxBuilder,
+    OutputRule,
+    Shape,
+    TfliteBuilder,
+)
+from edgefactor.export.ops.moves import MOVE_SOURCES, Axis, move_call, row_major_steps
+from edgefactor.export.ops.slice import Slice
+
+_ADVICE = "use mode='nearest' with a whole scale factor, on the last two axes of an NCHW tensor"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResizeNearest(Op):
+    """Input: activation NHWC; every element is repeated ``factors`` (rows, columns) times."""
+
+    factors: tuple[int, int]
+
+
+def source_indices(node: Node, size: int, new_size: int, scale: float) -> NDArray[np.int64] | None:
+    """Which element along an axis each element of the result copies; None for an unknown rule."""
+    attributes = node.attributes
+    at = np.arange(new_size, dtype=np.float64)
+    default = "half_pixel" if node.op_type == "Resize" else "asymmetric"
+    transformation = attributes.get("coordinate_transformation_mode", default)
+    if transformation == "asymmetric":
+        position = at / scale
+    elif transformation == "half_pixel" or (
+        transformation == "pytorch_half_pixel" and new_size > 1
+    ):
+        position = (at + 0.5) / scale - 0.5
+    elif transformation == "align_corners" and new_size > 1:
+        position = at * (size - 1) / (new_size - 1)
+    else:
+        return None
+    # Far below the distance of any two positions, far above the rounding of a division.
+    tiny = 1e-6
+    rounding = "round_prefer_floor" if node.op_type == "Resize" else "floor"
+    indices = {
+        "floor": lambda: np.floor(position + tiny),
+        "ceil": lambda: np.ceil(position - tiny),
+        "round_prefer_floor": lambda: np.ceil(position - 0.5 - tiny),
+        "round_prefer_ceil": lambda: np.floor(position + 0.5 + tiny),
+    }.get(attributes.get("nearest_mode", rounding))
+    return None if indices is None else np.clip(indices(), 0, size - 1).astype(np.int64)
+
+
+class ResizeFamily(Family):
+    """Resize and Upsample in nearest mode."""
+
+    op = ResizeNearest
+    onnx_ops = ("Resize", "Upsample")
+
+    def lower(self, node: Node, lowering: Lowering) -> None:
+        mode = node.attributes.get("mode", "nearest")
+        if mode != "nearest":
+            lowering.unsupported(node, f"its mode is {mode}", _ADVICE)
+        shape, new_shape = lowering.shape(node.input(0)), lowering.shape(node.outputs[0])
+        if len(shape) not in (3, 4) or shape[:2] != new_shape[:2]:
+            lowering.unsupported(node, f"it resizes {list(shape)} to {list(new_shape)}", _ADVICE)
+        scales = self._scales(node, lowering, shape, new_shape)
+        factors, steps = [1, 1], [1, 1]
+        for axis in range(2, len(shape)):
+            place = axis - len(shape) + 2
+            size, new_size = shape[axis], new_shape[axis]
+            indices = source_indices(node, size, new_size, scales[axis])
+            factor, step = max(new_size // size, 1), max(size // new_size, 1)
+            if indices is None or not np.array_equal(indices, np.arange(new_size) // factor * step):
+                lowering.unsupported(
+                    node,
+                    f"resizing {size} to {new_size} is not a repetition of whole elements",
+                    _ADVICE,
+                )
+            factors[place], steps[place] = factor, step
+        tensor = lowering.channels_last(node.input(0))
+        stored = lowering.graph_shape(tensor)
+        if steps != [1, 1]:
+            step_all = (1, *steps, 1)
+            kept = tuple(-(-n // s) for n, s in zip(stored, step_all, strict=True))
+            # A size that the step does not divide leaves out what is behind the last multiple.
+            kept = (kept[0], *(new_shape[2:] if len(shape) == 4 else (1, new_shape[2])), kept[3])
+            ends = tuple((n - 1) * s + 1 for n, s in zip(kept, step_all, strict=True))
+            tensor = lowering.emit(
+                Slice, [tensor], kept, begin=(0, 0, 0, 0), end=ends, step=step_all
+            )
+            stored = kept
+        if factors != [1, 1]:
+            out = (stored[0], stored[1] * factors[0], stored[2] * factors[1], stored[3])
+            tensor = lowering.emit(ResizeNearest, [tensor], out, factors=(factors[0], factors[1]))
+        lowering.bind_channels_last(node.outputs[0], tensor)
+
+    def _scales(
+        self, node: Node, lowering: Lowering, shape: Shape, new_shape: Shape
+    ) -> list[float]:
+        """New size over old per axis: as the node gives it, or from the sizes."""
+        given = node.attributes.get("scales")
+        index = 1 if node.op_type == "Upsample" else 2
+        if node.input(index):
+            given = lowering.constant(node.input(index))
+        if given is not None and len(given) == len(shape):
+            return [float(scale) for scale in given]
+        return [new / old for old, new in zip(shape, new_shape, strict=True)]
+
+    def output_shape(self, op: ResizeNearest, inputs: Sequence[Tensor]) -> Shape:
+        n, height, width, channels = inputs[0].shape
+        return (n, height * op.factors[0], width * op.factors[1], channels)
+
+    def output_rule(self, op: ResizeNearest) -> OutputRule:
+        return "same"
+
+    def reference(
+        self, op: ResizeNearest, inputs: Sequence[Tensor], output: Tensor, values: Sequence[Array]
+    ) -> NDArray[np.int8]:
+        rows = np.repeat(np.asarray(values[0], np.int8), op.factors[0], axis=1)
+        return np.repeat(rows, op.factors[1], axis=2)
+
+    def write_onnx(self, op: ResizeNearest, graph: Graph, builder: OnnxBuilder) -> None:
+        scales = builder.literal(np.array([1, 1, *op.factors], np.float32))
+        value = builder.node(
+            "Resize",
+            [builder.read(op.inputs[0]), "", scales],
+            mode="nearest",
+            coordinate_transformation_mode="asymmetric",
+            nearest_mode="floor",
+        )
+        builder.write(op.outputs[0], value)
+
+    def write_tflite(self, op: ResizeNearest, graph: Graph, builder: TfliteBuilder) -> None:
+        output = graph.tensors[op.outputs[0]]
+        size = builder.int32(output.shape[1:3], f"{op.name}/size")
+        # Half-pixel centres fall inside the source element, so that rounding of the float32 scale
+        # cannot pick its neighbour; corners (the default) do so for factors such as 3 or 5.
+        builder.op(
+            "RESIZE_NEAREST_NEIGHBOR",
+            [builder.tensor(op.inputs[0]), size],
+            [builder.tensor(output.name)],
+            "ResizeNearestNeighborOptions",
+            version=3,
+            alignCorners=False,
+            halfPixelCenters=True,
+        )
+
+    def layer_code(self, op: ResizeNearest, graph: Graph, target: CTarget) -> LayerCode:
+        shape = graph.tensors[op.inputs[0]].shape
+        _, in_row, in_column, _ = row_major_steps(shape)
+        _, out_row, out_column, _ = row_major_steps(graph.tensors[op.outputs[0]].shape)
+        rows, columns = op.factors
+        axes = [
+            Axis(count=shape[1], in_step=in_row, out_step=rows * out_row),
+            Axis(count=rows, in_step=0, out_step=out_row),
+            Axis(count=shape[2], in_step=in_column, out_step=columns * out_column),
+            Axis(count=columns, in_step=0, out_step=out_column),
+            Axis(count=shape[3], in_step=1, out_step=1),
+        ]
+        return LayerCode(calls=(move_call(op, op.inputs[0], axes),), sources=MOVE_SOURCES)
+
+
+FAMILY = ResizeFamily()

@@ -1,0 +1,190 @@
+"""Parts of a tensor: slices with steps, splits, and one index of an axis."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgefactor.export.ir import Array, Graph, Op, Tensor
+from edgefactor.export.layer_code import CTarget, LayerCode
+from edgefactor.export.ops.family import (
+    Family,
+    Lowering,
+    Node,
+    OnnxBuilder,
+    OutputRule,
+    Shape,
+    TfliteBuilder,
+)
+from edgefactor.export.ops.layouts import (
+    Stored,
+    complete_perm,
+    int64s,
+    locate,
+    long_axes,
+    normalize_axis,
+    onnx_order,
+)
+from edgefactor.export.ops.moves import MOVE_SOURCES, Axis, move_call, row_major_steps
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slice(Op):
+    """Every ``step``-th element of [``begin``, ``end``), per axis of the input."""
+
+    begin: tuple[int, ...]
+    end: tuple[int, ...]
+    step: tuple[int, ...]
+
+
+def slice_shape(op: Slice) -> Shape:
+    """Elements taken along each axis."""
+    return tuple(
+        -(-(end - begin) // step)
+        for begin, end, step in zip(op.begin, op.end, op.step, strict=True)
+    )
+
+
+def emit_slice(lowering: Lowering, x: Stored, parts: dict[int, range]) -> str:
+    """Take ``parts`` (per ONNX axis) of a stored tensor; the tensor itself if that is all of it."""
+    begin, end, step = [0] * len(x.shape), list(x.shape), [1] * len(x.shape)
+    for axis, part in parts.items():
+        place = x.axes[axis]
+        if place >= 0:
+            begin[place], end[place], step[place] = part.start, part[-1] + 1, part.step
+    out = tuple(-(-(e - b) // s) for b, e, s in zip(begin, end, step, strict=True))
+    if out == x.shape:
+        return x.tensor
+    return lowering.emit(
+        Slice, [x.tensor], out, begin=tuple(begin), end=tuple(end), step=tuple(step)
+    )
+
+
+class SliceFamily(Family):
+    """Slice, Split (one Slice an output) and Gather of constant indices at even distances."""
+
+    op = Slice
+    onnx_ops = ("Slice", "Split", "Gather")
+
+    def lower(self, node: Node, lowering: Lowering) -> None:
+        if node.op_type == "Slice":
+            self._lower_slice(node, lowering)
+        elif node.op_type == "Split":
+            self._lower_split(node, lowering)
+        else:
+            self._lower_gather(node, lowering)
+
+    def _numbers(self, node: Node, lowering: Lowering, index: int, name: str) -> list[int] | None:
+        """A list that is an attribute in old operator sets and an input in new ones."""
+        given: Any = node.attributes.get(name)
+        if node.input(index):
+            given = lowering.constant(node.input(index))
+            if given is None:
+                lowering.unsupported(node, f"its {name} are computed", "use constant numbers")
+        return None if given is None else [int(number) for number in np.asarray(given).reshape(-1)]
+
+    def _lower_slice(self, node: Node, lowering: Lowering) -> None:
+        value = node.input(0)
+        shape = lowering.shape(value)
+        starts = self._numbers(node, lowering, 1, "starts") or []
+        ends = self._numbers(node, lowering, 2, "ends") or []
+        axes = self._numbers(node, lowering, 3, "axes") or list(range(len(starts)))
+        steps = self._numbers(node, lowering, 4, "steps") or [1] * len(starts)
+        parts = {}
+        for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
+            axis = normalize_axis(axis, len(shape))
+            if step < 1:
+                lowering.unsupported(node, f"its step is {step}", "use a positive step")
+            # Python's slices clamp out-of-range ends as ONNX does.
+            parts[axis] = range(shape[axis])[start:end:step]
+            if not parts[axis]:
+                lowering.unsupported(node, "it takes no element", "remove the slice")
+        x = locate(lowering, value)
+        lowering.bind(node.outputs[0], emit_slice(lowering, x, parts), x.perm)
+
+    def _lower_split(self, node: Node, lowering: Lowering) -> None:
+        value = node.input(0)
+        shape = lowering.shape(value)
+        axis = normalize_axis(int(node.attributes.get("axis", 0)), len(shape))
+        x = locate(lowering, value)
+        first = 0
+        for output in node.outputs:
+            size = lowering.shape(output)[axis]
+            part = {axis: range(first, first + size)}
+            lowering.bind(output, emit_slice(lowering, x, part), x.perm)
+            first += size
+
+    def _lower_gather(self, node: Node, lowering: Lowering) -> None:
+        value = node.input(0)
+        shape = lowering.shape(value)
+        axis = normalize_axis(int(node.attributes.get("axis", 0)), len(shape))
+        indices = lowering.constant(node.input(1))
+        if indices is None:
+            lowering.unsupported(node, "its indices are computed", "use constant indices")
+        chosen = [normalize_axis(int(i), shape[axis]) for i in np.asarray(indices).reshape(-1)]
+        step = chosen[1] - chosen[0] if len(chosen) > 1 else 1
+        part = range(chosen[0], chosen[0] + step * len(chosen), step) if step > 0 else range(0)
+        if np.ndim(indices) > 1 or list(part) != chosen:
+            lowering.unsupported(
+                node,
+                f"its indices {chosen[:8]} are not at even distances, rising",
+                "take slices and concatenate them",
+            )
+        x = locate(lowering, value)
+        tensor = emit_slice(lowering, x, {axis: part})
+        perm = x.perm
+        if np.ndim(indices) == 0:
+            # The axis is gone; those behind it move up.
+            order = [a - (a > axis) for a in long_axes(shape, perm) if a != axis]
+            perm = complete_perm(order, lowering.shape(node.outputs[0]))
+        lowering.bind(node.outputs[0], tensor, perm)
+
+    def output_shape(self, op: Slice, inputs: Sequence[Tensor]) -> Shape:
+        return slice_shape(op)
+
+    def output_rule(self, op: Slice) -> OutputRule:
+        return "same"
+
+    def reference(
+        self, op: Slice, inputs: Sequence[Tensor], output: Tensor, values: Sequence[Array]
+    ) -> NDArray[np.int8]:
+        parts = tuple(slice(*part) for part in zip(op.begin, op.end, op.step, strict=True))
+        return np.ascontiguousarray(np.asarray(values[0], np.int8)[parts])
+
+    def write_onnx(self, op: Slice, graph: Graph, builder: OnnxBuilder) -> None:
+        begin, end, step = (int64s(builder, onnx_order(n)) for n in (op.begin, op.end, op.step))
+        axes = int64s(builder, range(len(op.begin)))
+        value = builder.node("Slice", [builder.read(op.inputs[0]), begin, end, axes, step])
+        builder.write(op.outputs[0], value)
+
+    def write_tflite(self, op: Slice, graph: Graph, builder: TfliteBuilder) -> None:
+        ends = {"begin": op.begin, "end": op.end, "strides": op.step}
+        numbers = [builder.int32(values, f"{op.name}/{name}") for name, values in ends.items()]
+        builder.op(
+            "STRIDED_SLICE",
+            [builder.tensor(op.inputs[0]), *numbers],
+            [builder.tensor(op.outputs[0])],
+            "StridedSliceOptions",
+            version=2,
+        )
+
+    def layer_code(self, op: Slice, graph: Graph, target: CTarget) -> LayerCode:
+        in_steps = row_major_steps(graph.tensors[op.inputs[0]].shape)
+        out_shape = graph.tensors[op.outputs[0]].shape
+        axes = [
+            Axis(count=n, in_step=i * step, out_step=o)
+            for n, i, step, o in zip(
+                out_shape, in_steps, op.step, row_major_steps(out_shape), strict=True
+            )
+        ]
+        start = sum(begin * step for begin, step in zip(op.begin, in_steps, strict=True))
+        call = move_call(op, op.inputs[0], axes, in_start=start)
+        # Every element moves towards the front or stays, and they move in order.
+        return LayerCode(calls=(call,), sources=MOVE_SOURCES, in_place=(0,))
+
+
+FAMILY = SliceFamily()
