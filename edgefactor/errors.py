@@ -88,6 +88,12 @@ class ToolError(EdgefactorError):
     kind = "tool"
 
 
+class MissingToolError(ToolError):
+    """A program or package is not installed; what does not need it still works."""
+
+    kind = "missing-tool"
+
+
 class BudgetError(EdgefactorError):
     """The result does not fit the flash, RAM, instruction or accuracy budget."""
 

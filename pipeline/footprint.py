@@ -1,0 +1,140 @@
+"""What the generated C takes on the device: flash, RAM and instructions, planned and measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgefactor.export.c_writer import CSources
+from edgefactor.export.ir import Graph, Op
+from edgefactor.export.layer_code import LayerCode
+from edgefactor.export.ops.conv import Conv2D
+from edgefactor.pipeline.report import Flash, Layer, Ram
+from edgefactor.runtime.emulator import EmulatedRunner
+from edgefactor.runtime.memory import ConstantRole, flash_use, ram_use
+from edgefactor.runtime.results import FlashUse, InstructionCount, RamUse
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """Figures from the linked image and the emulator."""
+
+    flash: FlashUse
+    ram: RamUse
+    instructions: InstructionCount
+
+
+def measure(
+    runner: EmulatedRunner, sources: CSources, inputs: NDArray[np.int8]
+) -> Measured:
+    """Link the minimal firmware and run the measuring builds.
+
+    Args:
+        runner: The emulated target with the bundle's C.
+        sources: The generated C, for the roles of its arrays.
+        inputs: Samples ``[n, bytes]``; memory is the most of all, instructions per layer are the
+            first sample's.
+    """
+    roles = {
+        symbol: ConstantRole(layer=layer, kind="weights" if kind == "weights" else "tables")
+        for symbol, (layer, kind) in sources.symbols.items()
+    }
+    firmware = runner.firmware()
+    return Measured(
+        flash=flash_use(firmware, roles),
+        ram=ram_use(firmware, runner.memory(inputs)),
+        instructions=runner.instructions(inputs),
+    )
+
+
+def _planned_weights(code: Mapping[str, LayerCode]) -> int:
+    return sum(layer.weight_bytes for layer in code.values())
+
+
+def flash(sources: CSources, measured: Measured | None) -> Flash:
+    """Flash for the report."""
+    planned = _planned_weights(sources.code)
+    if measured is None:
+        return Flash(
+            total=None, code=None, weights=None, tables=None, planned_weights=planned, sections={}
+        )
+    use = measured.flash
+    return Flash(
+        total=use.total_bytes,
+        code=use.code_bytes,
+        weights=use.weights_bytes,
+        tables=use.tables_bytes,
+        planned_weights=planned,
+        sections={section.name: section.size_bytes for section in use.sections},
+    )
+
+
+def ram(sources: CSources, measured: Measured | None) -> Ram:
+    """RAM for the report."""
+    plan = sources.plan
+    if measured is None:
+        return Ram(
+            arena=None,
+            stack=None,
+            static=None,
+            total=None,
+            planned_arena=plan.arena_bytes,
+            arena_lower_bound=plan.lower_bound_bytes,
+        )
+    use = measured.ram
+    return Ram(
+        arena=use.arena_bytes,
+        stack=use.stack_bytes,
+        static=use.static_bytes,
+        total=use.total_bytes,
+        planned_arena=plan.arena_bytes,
+        arena_lower_bound=plan.lower_bound_bytes,
+    )
+
+
+def multiply_accumulates(op: Op, graph: Graph) -> int:
+    """Products of weights and activations in one inference."""
+    if not isinstance(op, Conv2D):
+        return 0
+    weights = graph.tensors[op.inputs[1]].shape
+    return graph.tensors[op.outputs[0]].elements * int(np.prod(weights[1:]))
+
+
+def layers(graph: Graph, sources: CSources, measured: Measured | None) -> tuple[Layer, ...]:
+    """One row per operator, in execution order."""
+    counts = measured.instructions.by_layer() if measured else {}
+    rows = []
+    for op in graph.ops:
+        code = sources.code[op.name]
+        tables = sum(array.data.nbytes for array in code.arrays if array.section == "tables")
+        rows.append(
+            Layer(
+                name=op.name,
+                operator=type(op).__name__,
+                encoding=code.encoding,
+                bits=code.bits,
+                distinct_values=code.distinct_values,
+                weight_bytes=code.weight_bytes,
+                table_bytes=tables,
+                kernel=", ".join(dict.fromkeys(call.function for call in code.calls)) or "none",
+                macs=multiply_accumulates(op, graph),
+                output_bytes=graph.tensors[op.outputs[0]].bytes,
+                scratch_bytes=code.scratch_bytes,
+                instructions=counts.get(op.name),
+                source=op.source,
+                alternatives=tuple(
+                    {
+                        "encoding": option.encoding,
+                        "bits": option.bits,
+                        "kernel": option.kernel,
+                        "flash_bytes": option.flash_bytes,
+                        "instructions": option.instructions,
+                    }
+                    for option in code.alternatives
+                ),
+            )
+        )
+    return tuple(rows)
