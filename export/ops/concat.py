@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from edgefactor.export import numerics
 from edgefactor.export.ir import Array, Graph, Op, Tensor, constant
-from edgefactor.export.layer_code import CArray, CTarget, LayerCode, Ref
+from edgefactor.export.layer_code import Call, CArray, CTarget, LayerCode, Ref
 from edgefactor.export.ops.family import (
     Family,
     Lowering,
@@ -116,7 +116,8 @@ class ConcatFamily(Family):
         shapes = [graph.tensors[name].shape for name in op.inputs]
         steps = row_major_steps(graph.tensors[op.outputs[0]].shape)
         starts = accumulate([0, *(shape[op.axis] for shape in shapes)])
-        calls, arrays = [], []
+        calls: list[Call] = []
+        arrays: list[CArray] = []
         for name, shape, start in zip(op.inputs, shapes, starts, strict=False):
             source: str | Ref = name
             if graph.tensors[name].data is not None:

@@ -1,0 +1,36 @@
+"""Constant padding with the zero point and with other codes."""
+
+import pytest
+
+from edgefactor.errors import UnsupportedOperatorError
+from edgefactor.export.ir import Quantization
+from edgefactor.export.ops.pad import Pad, pad_code
+from tests.export.ops.oracles import activation, check, graph_of
+
+#: Shape, before, after, value.
+CASES = {
+    "rows and columns": ((1, 4, 5, 3), (0, 1, 2, 0), (0, 3, 0, 0), 0.0),
+    "channels": ((1, 3, 3, 4), (0, 0, 0, 1), (0, 0, 0, 3), 0.0),
+    "all axes": ((1, 2, 3, 4), (0, 1, 1, 1), (1, 1, 1, 1), 0.0),
+    "behind only": ((1, 6, 6, 2), (0, 0, 0, 0), (0, 1, 1, 0), 0.0),
+    "two axes": ((2, 5), (0, 2), (0, 1), 0.0),
+    "three axes": ((1, 5, 4), (0, 2, 0), (0, 0, 1), 0.0),
+    "a value": ((1, 4, 5, 3), (0, 1, 1, 0), (0, 1, 1, 0), 1.5),
+    "a negative value": ((1, 4, 5, 3), (0, 1, 1, 0), (0, 1, 1, 0), -7.5625),
+}
+
+
+def make(before, after, value):
+    return Pad(name="y", inputs=("x",), outputs=("y",), before=before, after=after, value=value)
+
+
+@pytest.mark.parametrize(("shape", "before", "after", "value"), CASES.values(), ids=CASES.keys())
+def test_pad(shape, before, after, value):
+    check(graph_of(make(before, after, value), [activation(shape)]))
+
+
+def test_a_value_outside_the_range_is_refused_with_the_range():
+    with pytest.raises(UnsupportedOperatorError) as caught:
+        pad_code(make((0, 1), (0, 1), 100.0), Quantization(scales=(0.5,), zero_point=0))
+    assert caught.value.found == "100"
+    assert "-64 to 63.5" in caught.value.expected
