@@ -1,3 +1,89 @@
-"""edgefactor turns a PyTorch model into checked int8 ONNX, TFLite and C for microcontrollers."""
+"""edgefactor: PyTorch networks to checked int8 ONNX, TFLite and C for microcontrollers.
+
+    import edgefactor as ef
+    report = ef.export_model(ef.ExportOptions(model=Path("model.pt"), calibration="calib.npz"))
+
+One function for each command, taking and returning frozen dataclasses. They are imported when they
+are first used, so that ``import edgefactor`` does not load PyTorch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from edgefactor.errors import (
+    BudgetError,
+    DataError,
+    EdgefactorError,
+    ModelError,
+    OptionError,
+    ParityError,
+    TargetError,
+    ToolError,
+    UnsupportedOperatorError,
+)
+
+if TYPE_CHECKING:
+    from edgefactor.pipeline.config import (
+        CheckOptions,
+        ExportOptions,
+        InputShape,
+        ModelOptions,
+        Normalization,
+    )
+    from edgefactor.pipeline.inspect import inspect as inspect_model
+    from edgefactor.pipeline.run import check as check_bundle
+    from edgefactor.pipeline.run import export as export_model
+    from edgefactor.targets.catalogue import list_targets, load_target
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "BudgetError",
+    "CheckOptions",
+    "DataError",
+    "EdgefactorError",
+    "ExportOptions",
+    "InputShape",
+    "ModelError",
+    "ModelOptions",
+    "Normalization",
+    "OptionError",
+    "ParityError",
+    "TargetError",
+    "ToolError",
+    "UnsupportedOperatorError",
+    "check_bundle",
+    "export_model",
+    "inspect_model",
+    "list_targets",
+    "load_target",
+]
+
+# Not plain `export` and `targets`: those are the names of sub-packages.
+_LAZY = {
+    "CheckOptions": ("edgefactor.pipeline.config", "CheckOptions"),
+    "ExportOptions": ("edgefactor.pipeline.config", "ExportOptions"),
+    "InputShape": ("edgefactor.pipeline.config", "InputShape"),
+    "ModelOptions": ("edgefactor.pipeline.config", "ModelOptions"),
+    "Normalization": ("edgefactor.pipeline.config", "Normalization"),
+    "check_bundle": ("edgefactor.pipeline.run", "check"),
+    "export_model": ("edgefactor.pipeline.run", "export"),
+    "inspect_model": ("edgefactor.pipeline.inspect", "inspect"),
+    "list_targets": ("edgefactor.targets.catalogue", "list_targets"),
+    "load_target": ("edgefactor.targets.catalogue", "load_target"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, attribute = _LAZY[name]
+    value = getattr(importlib.import_module(module), attribute)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,9 +1,9 @@
 """Opens a .pt2 archive without giving code in it a chance to run.
 
-`torch.export.load` trusts its file: weights and constants may be pickles, sample inputs fall back to
-full unpickling, sizes are expressions that sympy evaluates, guards are Python source, and names end up
-in generated code. So the archive is checked member by member here, and what is handed to PyTorch is a
-fresh archive in memory that holds only what was checked.
+`torch.export.load` trusts its file: weights and constants may be pickles, sample inputs fall back
+to full unpickling, sizes are expressions that sympy evaluates, guards are Python source, and names
+end up in generated code. So the archive is checked member by member here, and what is handed to
+PyTorch is a fresh archive in memory that holds only what was checked.
 """
 
 from __future__ import annotations

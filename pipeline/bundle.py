@@ -1,6 +1,7 @@
-"""The output folder: written beside its place, then renamed into it, with a manifest of what is in it.
+"""The output folder: written beside its place, renamed into it, with a manifest of its files.
 
-A run that is interrupted, or that finds the disk full, leaves the old bundle whole and nothing else.
+A run that is interrupted, or that finds the disk full, leaves the old bundle whole and nothing
+else.
 """
 
 from __future__ import annotations
@@ -18,6 +19,11 @@ from typing import Any
 from edgefactor.errors import OptionError
 
 MANIFEST = "manifest.json"
+REPORT = "report.json"
+FLOAT_ONNX = "model.onnx"
+INT8_ONNX = "model.int8.onnx"
+TFLITE = "model.tflite"
+C_FOLDER = "c"
 FLOAT_ONNX = "model.onnx"
 INT8_ONNX = "model.int8.onnx"
 TFLITE = "model.tflite"

@@ -1,8 +1,8 @@
 """Passes that give every ONNX model one form, so that the lowering has few cases.
 
 Each pass takes the graph and edits it. They rely on static shapes and on constants being
-initializers, and keep the result equal to float rounding; the tests compare before and after in ONNX
-Runtime.
+initializers, and keep the result equal to float rounding; the tests compare before and after in
+ONNX Runtime.
 """
 
 from __future__ import annotations

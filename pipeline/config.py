@@ -1,7 +1,7 @@
 """What a user can ask for: the options of one export and of one check, as plain data.
 
-This module imports nothing heavy, so that the command line can build its options (and report a wrong
-one) without waiting for PyTorch.
+This module imports nothing heavy, so that the command line can build its options (and report a
+wrong one) without waiting for PyTorch.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Calibration and evaluation data: where it comes from, and that it is what it should be.
 
-`read` takes an .npz or .npy file, a folder of images, or ``file.py:function``. All of them end as one
-`Dataset` of float32 arrays in the layout that the PyTorch model takes.
+`read` takes an .npz or .npy file, a folder of images, or ``file.py:function``. All of them end as
+one `Dataset` of float32 arrays in the layout that the PyTorch model takes.
 """
 
 from __future__ import annotations

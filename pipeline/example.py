@@ -22,7 +22,7 @@ def input_names(loaded: LoadedModel) -> tuple[str, ...]:
     """The names of the parameters of ``forward`` that must be given."""
     forward = loaded.module.forward
     if isinstance(loaded.program, torch.jit.ScriptModule):
-        arguments = loaded.program.forward.schema.arguments[1:]
+        arguments = getattr(loaded.program.forward, "schema").arguments[1:]  # noqa: B009
         return tuple(_identifier(a.name) for a in arguments if not a.has_default_value())
     try:
         parameters = inspect.signature(forward).parameters.values()
@@ -62,8 +62,8 @@ def choose_inputs(
             "The shape of the model's input is not known",
             where=loaded.source,
             found=f"inputs {', '.join(input_names(loaded))}; {first_layer(loaded)}",
-            hint="Give it with the batch first, e.g. --input-shape 1,3,32,32, or give --calibration "
-            "data.",
+            hint="Give it with the batch first, e.g. --input-shape 1,3,32,32, or give "
+            "--calibration data.",
         )
     generator = torch.Generator().manual_seed(_SEED)
     return tuple(torch.randn(shape, generator=generator) for shape in chosen)

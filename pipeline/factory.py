@@ -1,4 +1,4 @@
-"""Finds the Python function that a user names as ``file.py:function`` or ``package.module:function``.
+"""Finds the function that a user names as ``file.py:function`` or ``package.module:function``.
 
 The code is the user's own and runs with the user's rights; edgefactor only calls what was named.
 """

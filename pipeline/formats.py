@@ -1,7 +1,7 @@
 """Tells model files apart by their bytes and their zip members, without unpickling anything.
 
-`torch.save`, `torch.jit.save` and `torch.export.save` all write zip archives, with any suffix. Which
-one it was shows in the names of the members; what a pickle holds shows in `pickles`.
+`torch.save`, `torch.jit.save` and `torch.export.save` all write zip archives, with any suffix.
+Which one it was shows in the names of the members; what a pickle holds shows in `pickles`.
 """
 
 from __future__ import annotations
@@ -130,8 +130,9 @@ def _identify_zip(path: Path) -> ModelFile:
 def _members(path: Path, names: list[str]) -> tuple[str, tuple[str, ...]]:
     """The archive's root folder and the names below it, refusing what two readers could read apart.
 
-    PyTorch looks members up without regard to case, below the first member's folder; Python takes the
-    last of equal names. A file that plays on such differences could show one thing and load another.
+    PyTorch looks members up without regard to case, below the first member's folder; Python takes
+    the last of equal names. A file that plays on such differences could show one thing and load
+    another.
     """
     roots = {name.split("/", 1)[0] if "/" in name else "" for name in names}
     folded = {name.casefold() for name in names}

@@ -42,9 +42,9 @@ from edgefactor.pipeline.weights import (
 Kind = Literal["state dict", "module", "TorchScript", "ExportedProgram"]
 
 _SAFER_WAYS = (
-    "Save the weights alone, torch.save(model.state_dict(), 'model.pt'), and name the code that builds "
-    "the network with --model file.py:factory; or use torch.export.save. If you trust whoever made the "
-    "file and its code is importable, pass --trust-pickle."
+    "Save the weights alone, torch.save(model.state_dict(), 'model.pt'), and name the code that "
+    "builds the network with --model file.py:factory; or use torch.export.save. If you trust "
+    "whoever made the file and its code is importable, pass --trust-pickle."
 )
 _SCRIPT_FILE_ACCESS = re.compile(r"\btorch\.(?:save|from_file)\(")
 _PLAIN_ATTRIBUTES = (bool, int, float, str, bytes, type(None), torch.dtype, torch.device, Tensor)
@@ -132,7 +132,7 @@ def _load_pickle(file: ModelFile, factory: str | None, trust_pickle: bool) -> Lo
             "The factory returned no torch.nn.Module",
             where=f"--model {factory}",
             found=f"a {type(module).__name__}",
-            hint="It must be a class derived from nn.Module, or a function that returns an instance.",
+            hint="Name a class derived from nn.Module, or a function that returns an instance.",
         )
     # Checked before fitting as well: load_state_dict would copy the values over finite ones.
     check_finite(state.items(), where)
@@ -185,7 +185,7 @@ def _load_torchscript(file: ModelFile) -> LoadedModel:
                     )
     try:
         with _quiet():
-            module = torch.jit.load(where, map_location="cpu")
+            module = torch.jit.load(where, map_location="cpu")  # type: ignore[no-untyped-call]
     except Exception as error:
         raise ModelError(
             "PyTorch cannot load the TorchScript file", where=where, found=_first_line(error)
@@ -242,7 +242,7 @@ def _ready(kind: Kind, module: nn.Module, where: str, notes: tuple[str, ...] = (
 
 
 def _check_plain(module: nn.Module, where: str) -> None:
-    """Refuses torch.nn modules whose attributes were exchanged for something that would be called."""
+    """Refuses torch.nn modules with attributes exchanged for something that would be called."""
     for name, part in module.named_modules():
         for attribute, value in vars(part).items():
             hooks = attribute.endswith("_hooks") and bool(value)

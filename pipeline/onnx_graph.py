@@ -1,4 +1,4 @@
-"""An ONNX graph held so that passes can edit it: nodes in order, constants as arrays, static shapes."""
+"""An ONNX graph for passes to edit: nodes in order, constants as arrays, static shapes."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Which Python objects a pickle names, found by reading its opcodes: nothing is imported or called.
 
-The gate itself is `torch.load(weights_only=True)`, whose unpickler refuses every global that is not on
-its list. This module says beforehand what a file needs, so that an error can name it, and keeps the
-one addition to the list: the module classes of torch.nn.
+The gate itself is `torch.load(weights_only=True)`, whose unpickler refuses every global that is not
+on its list. This module says beforehand what a file needs, so that an error can name it, and keeps
+the one addition to the list: the module classes of torch.nn.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def named_globals(file: ModelFile) -> tuple[str, ...]:
 
 
 def foreign_globals(names: tuple[str, ...]) -> tuple[str, ...]:
-    """Those of `names` that neither torch's safe unpickler nor the list of torch.nn classes allows."""
+    """Those of `names` that neither torch's safe unpickler nor the torch.nn list allows."""
     known = set(torch_nn_classes()) | set(_torch_allowed())
     return tuple(name for name in names if name not in known)
 
@@ -76,8 +76,8 @@ def module_globals(names: tuple[str, ...]) -> tuple[str, ...]:
 def torch_nn_classes() -> dict[str, type[nn.Module]]:
     """Every module class that torch.nn.modules itself defines, by the name a pickle gives it.
 
-    Classes only, never functions: an unpickler may call what is on the list, and constructing one of
-    these runs torch's code with plain arguments. What the instance then holds is looked at by
+    Classes only, never functions: an unpickler may call what is on the list, and constructing one
+    of these runs torch's code with plain arguments. What the instance then holds is looked at by
     `load` before anything is called.
     """
     classes: dict[str, type[nn.Module]] = {}
@@ -95,15 +95,16 @@ def _torch_allowed() -> frozenset[str]:
     from torch import _weights_only_unpickler as unpickler
 
     # Private, and only for the wording of errors: the unpickler decides by itself.
-    allowed = getattr(unpickler, "_get_allowed_globals", dict)()
+    allowed: dict[str, object] = getattr(unpickler, "_get_allowed_globals", dict)()
     return _PLAIN | frozenset(str(name) for name in allowed)
 
 
 def _legacy_count(stream: io.BytesIO) -> int:
     # torch's legacy files start with a pickled magic number; another pickle is a single one.
-    first = next(pickletools.genops(stream.getvalue()[2:] or b"."), None)
-    is_torch = first is not None and first[0].name == "LONG1"
-    return _LEGACY_PICKLES if is_torch and torch.serialization.MAGIC_NUMBER == first[1] else 1
+    for opcode, argument, _ in pickletools.genops(stream.getvalue()[2:]):
+        is_torch = opcode.name == "LONG1" and argument == torch.serialization.MAGIC_NUMBER
+        return _LEGACY_PICKLES if is_torch else 1
+    return 1
 
 
 def _scan(stream: io.BytesIO) -> set[str]:

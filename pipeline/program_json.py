@@ -1,8 +1,8 @@
 """Checks the JSON of an exported program for anything that PyTorch would evaluate.
 
 PyTorch turns names into Python source, targets into attributes, sizes into sympy expressions (which
-are evaluated), guards into code, and tree descriptions into imports. Here each of them must fit a narrow
-grammar, or is dropped where the program does not need it.
+are evaluated), guards into code, and tree descriptions into imports. Here each of them must fit a
+narrow grammar, or is dropped where the program does not need it.
 """
 
 from __future__ import annotations

@@ -41,7 +41,8 @@ def simplify(traced: TracedModel) -> TracedModel:
 
     Raises:
         UnsupportedOperatorError: If it holds control flow or operators of other domains.
-        ModelError: If it refers to files, a shape is not static or absurd, a constant is not finite,
+        ModelError: If it refers to files, a shape is not static or absurd, a constant is not
+        finite,
             or the simplified model does not compute the same.
     """
     check_operators(traced)

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import onnx
+import onnx.inliner
 import torch
 from torch import Tensor
 
@@ -149,8 +150,8 @@ def _failure(loaded: LoadedModel, error: Exception) -> ModelError:
         found=f"{type(cause).__name__}: {lines[0][:300] if lines else 'no message'}",
         hint="The path through forward must not depend on the values of tensors."
         if data_dependent
-        else "Check that torch.onnx.export(model, inputs, dynamo=True) works on it; code in forward "
-        "that is not made of torch operations is the usual cause.",
+        else "Check that torch.onnx.export(model, inputs, dynamo=True) works on it; code in "
+        "forward that is not made of torch operations is the usual cause.",
     )
 
 

@@ -1,4 +1,4 @@
-"""State dicts: found inside checkpoints, fitted to a module, and checked for values that are numbers."""
+"""State dicts: found inside checkpoints, fitted to a module, and checked for NaN."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def check_finite(tensors: Iterable[tuple[str, Tensor]], where: str) -> None:
 
 
 def to_float32(module: nn.Module) -> tuple[str, ...]:
-    """Turns half, bfloat16 and double parameters and buffers into float32; says which there were."""
+    """Turns half, bfloat16 and double weights into float32; says which there were."""
     tensors = [*module.parameters(), *module.buffers()]
     others = sorted(
         {str(t.dtype) for t in tensors if t.is_floating_point() and t.dtype is not torch.float32}
@@ -117,7 +117,8 @@ def to_float32(module: nn.Module) -> tuple[str, ...]:
 
 def _is_state_dict(value: Mapping[Any, Any]) -> bool:
     tensors = sum(isinstance(item, Tensor) for item in value.values())
-    # Extra state (get_extra_state) may stand beside the tensors; an optimizer's lists are no tensors.
+    # Extra state (get_extra_state) may stand beside the tensors; an optimizer's lists are no
+    # tensors.
     return tensors > 0 and all(
         isinstance(item, Tensor) or str(name).endswith("_extra_state")
         for name, item in value.items()
