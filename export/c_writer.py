@@ -15,7 +15,7 @@ from typing import Any
 import jinja2
 import numpy as np
 
-import edgefactor
+from edgefactor import __version__
 from edgefactor.export import c_text, ops
 from edgefactor.export.ir import Graph, Op, Port
 from edgefactor.export.layer_code import Call, CSymbol, CTarget, CValue, LayerCode, Ref
@@ -258,7 +258,7 @@ def write_c(
             "title": c_text.comment(graph.name),
             "prefix": prefix,
             "macro": prefix.upper(),
-            "version": edgefactor.__version__,
+            "version": __version__,
             "digest": weights_digest(graph)[:16],
             "arena_bytes": plan.arena_bytes,
             "arena_align": ALIGNMENT,

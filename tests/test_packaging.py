@@ -13,9 +13,9 @@ from tests.tools import REPOSITORY
 ROOMS = ("pipeline", "export", "runtime", "targets")
 
 # From the front door inwards: a room imports from itself and from those after it, and everything
-# may import the errors.
+# may import the errors and the version.
 ORDER = ("edgefactor", *ROOMS)
-OPEN_TO_ALL = {"edgefactor.errors"}
+OPEN_TO_ALL = {"edgefactor.errors", "edgefactor.__version__"}
 
 # A module that may import something which the others may not, by the name of what is imported.
 ONLY_IN = {
