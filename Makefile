@@ -34,8 +34,8 @@ help:
 demo: setup
 	$(BIN)/python examples/digits/data.py $(DIGITS)
 	$(BIN)/edgefactor export examples/digits/model.pt --model examples/digits/model.py:digits \
-	  --target cortex-m4 --calibration $(DIGITS)/calibration.npz --data $(DIGITS)/test.npz \
-	  -o demo-out
+	  --target cortex-m4 --calibration $(DIGITS)/calibration.npz \
+	  --data $(DIGITS)/test.npz --name digits -o demo-out
 
 test: setup lint
 	$(BIN)/python -m pytest -m "not slow" -n $(JOBS) $(PYTEST_ARGS)
