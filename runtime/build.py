@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from edgefactor.errors import ToolError
+from edgefactor.errors import MissingToolError
 from edgefactor.runtime.model_source import ModelSource
 from edgefactor.runtime.support import HARNESS_FOLDER, firmware_sources, harness_sources
 from edgefactor.runtime.toolchain import INSTALLATIONS, run, run_all
@@ -110,7 +110,7 @@ class Builder:
         )
         # The compiler answers with the bare name when it does not find the file.
         if Path(ended.stdout.strip()).name == ended.stdout.strip():
-            raise ToolError(
+            raise MissingToolError(
                 f"{self.target.compiler} has no C library (newlib, nano variant)",
                 expected="nano.specs",
                 hint=INSTALLATIONS["arm-none-eabi-gcc"].hint(),

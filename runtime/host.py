@@ -7,7 +7,6 @@ from pathlib import Path
 from edgefactor.runtime.toolchain import run
 from edgefactor.runtime.tracing import TracingRunner
 from edgefactor.targets.catalogue import load_target
-from edgefactor.targets.description import Target
 
 HOST_SECONDS = 600
 
@@ -20,7 +19,6 @@ class HostRunner(TracingRunner):
         folder: Path,
         *,
         sanitize: bool = False,
-        target: Target | None = None,
         timeout_seconds: float = HOST_SECONDS,
     ) -> None:
         """Prepare to build.
@@ -29,12 +27,11 @@ class HostRunner(TracingRunner):
             folder: The C folder of a bundle.
             sanitize: Compile with the address and undefined-behaviour sanitizers; an error of
                 theirs ends the run with a ToolError.
-            target: Compiler and flags; the target ``host`` if None.
             timeout_seconds: Limit for one run of the harness, which serves one chunk of samples.
         """
         super().__init__(
             folder,
-            target or load_target("host"),
+            load_target("host"),
             sanitize=sanitize,
             timeout_seconds=timeout_seconds,
         )

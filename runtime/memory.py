@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from elftools.common.exceptions import ELFError
 from elftools.elf.elffile import ELFFile
@@ -30,14 +29,6 @@ STACK_SECTION = ".stack"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ConstantRole:
-    """What an array of the generated C is for."""
-
-    layer: str
-    kind: Literal["weights", "tables"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class _Image:
     """Loaded sections, sections of RAM, and sized symbols."""
 
@@ -48,12 +39,13 @@ class _Image:
     objects: Mapping[str, int]
 
 
-def flash_use(elf: Path, roles: Mapping[str, ConstantRole]) -> FlashUse:
+def flash_use(elf: Path, symbols: Mapping[str, tuple[str, str]]) -> FlashUse:
     """Measure the flash of a linked image.
 
     Args:
         elf: The image; the minimal firmware for the figures of a report.
-        roles: What the model's arrays are for, by symbol.
+        symbols: What the model's arrays are for, by C symbol: the layer's name, and "weights" or
+            "tables".
 
     Raises:
         ToolError: The file is no ELF image.
@@ -61,12 +53,12 @@ def flash_use(elf: Path, roles: Mapping[str, ConstantRole]) -> FlashUse:
     image = _read(elf)
     layers: dict[str, dict[str, int]] = {}
     missing = []
-    for symbol, role in roles.items():
+    for symbol, (layer, kind) in symbols.items():
         if symbol not in image.objects:
             missing.append(symbol)
             continue
-        sums = layers.setdefault(role.layer, {"weights": 0, "tables": 0})
-        sums[role.kind] += image.objects[symbol]
+        sums = layers.setdefault(layer, {"weights": 0, "tables": 0})
+        sums[kind] += image.objects[symbol]
     weights_bytes = sum(sums["weights"] for sums in layers.values())
     tables_bytes = sum(sums["tables"] for sums in layers.values())
     total_bytes = sum(section.size_bytes for section in image.loaded)

@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgefactor.errors import ToolError
+from edgefactor.errors import MissingToolError, ToolError
 
 JOBS = 2
 """Compilers that run side by side."""
@@ -90,14 +90,14 @@ def find_program(name: str) -> Path:
         name: Its name, or a path. ``cc`` also means what the environment variable CC names.
 
     Raises:
-        ToolError: It is not installed; the hint is the command that installs it.
+        MissingToolError: It is not installed; the hint is the command that installs it.
     """
     wanted = os.environ.get("CC", "cc") if name == "cc" else name
     path = shutil.which(wanted)
     if path is not None:
         return Path(path)
     installation = INSTALLATIONS.get(name)
-    raise ToolError(
+    raise MissingToolError(
         f"the program {wanted} is not installed",
         expected=f"{wanted} in PATH",
         hint=installation.hint() if installation else "",
@@ -108,7 +108,7 @@ def has_program(name: str) -> bool:
     """Whether a program is installed."""
     try:
         find_program(name)
-    except ToolError:
+    except MissingToolError:
         return False
     return True
 
@@ -129,7 +129,8 @@ def run(
         environment: Variables added to this process's own.
 
     Raises:
-        ToolError: It is missing, ended with another code than 0, or took too long.
+        MissingToolError: It is not installed.
+        ToolError: It ended with another code than 0, or took too long.
     """
     words = (str(find_program(str(command[0]))), *(str(word) for word in command[1:]))
     start = time.monotonic()

@@ -1,0 +1,36 @@
+"""Writes the CMake project of a bundle's C folder: the library and a small program around it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import jinja2
+
+from edgefactor.runtime.build import board_defines
+from edgefactor.targets.description import Target
+
+
+def write_cmake(prefix: str, kernels: Sequence[str], target: Target) -> str:
+    """The text of ``CMakeLists.txt``.
+
+    The folder must also hold what ``edgefactor.runtime.support.support_files`` lists.
+
+    Args:
+        prefix: The model's C prefix: ``prefix.c`` is its file, ``prefix`` the library's name.
+        kernels: Names of the C files in ``kernels/``.
+        target: What the bundle is for.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("edgefactor.export", "templates"),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,
+    )
+    return environment.get_template("CMakeLists.txt.j2").render(
+        prefix=prefix,
+        kernels=sorted(kernels),
+        target=target,
+        board_defines=board_defines(target.board) if target.board else (),
+    )
