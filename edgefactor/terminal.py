@@ -148,7 +148,7 @@ def print_inspection(inspection: Inspection) -> None:
     )
     out.print(f"multiply-accumulates: {inspection.macs:,}")
     out.print(
-        f"activation peak in int8: {inspection.peak_bytes:,} B at {printable(inspection.peak_layer)}"
+        f"activation peak: {inspection.peak_bytes:,} B at {printable(inspection.peak_layer)}"
     )
     for note in inspection.notes:
         out.print(f"note: {printable(note)}")
