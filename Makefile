@@ -58,11 +58,13 @@ setup:
 	@PYTHON="$(PYTHON)" sh .ci/system-tools
 	@$(MAKE) --no-print-directory $(INSTALLED)
 
-# PyTorch comes first, alone, so that PIP_TORCH_ARGS concerns no other package.
+# PyTorch comes first, alone, so that PIP_TORCH_ARGS concerns no other package. The warning that is
+# turned off is setuptools' general advice on editable installations.
 $(INSTALLED): pyproject.toml constraints.txt
-	$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
+	@echo "Installing Python packages in $(VENV); the first time takes a minute or more"
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
 	$(PIP) install --quiet -c constraints.txt $(PIP_TORCH_ARGS) torch
-	$(PIP) install --quiet -c constraints.txt -e ".[dev]"
+	PYTHONWARNINGS=ignore $(PIP) install --quiet -c constraints.txt -e ".[dev]"
 	@touch $@
 
 clean:
