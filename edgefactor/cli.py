@@ -269,9 +269,9 @@ def _finish(result: Report, *, quiet: bool, as_json: bool) -> int:
     if as_json:
         terminal.print_json(result.to_dict())
     elif not quiet:
-        from edgefactor.pipeline import report as reports
+        from edgefactor.pipeline.report_view import render
 
-        reports.render(result, terminal.console())
+        render(result, terminal.console())
     return 0 if result.ok else 1
 
 

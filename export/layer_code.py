@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 Section = Literal["weights", "tables"]
-Policy = Literal["speed", "size", "balanced"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,12 +36,12 @@ class CTarget:
 
     Attributes:
         features: Properties of the instruction set.
-        optimize: What to give up last.
+        optimize: "speed", "size" or "balanced": what to give up last.
         encodings: Encoding forced for a layer, by its name; others are chosen by the cost model.
     """
 
     features: IsaFeatures = field(default_factory=IsaFeatures)
-    optimize: Policy = "balanced"
+    optimize: str = "balanced"
     encodings: Mapping[str, str] = field(default_factory=dict)
 
 

@@ -32,7 +32,7 @@ def float32(value: float) -> float:
 def round_half_away(values: NDArray[np.floating]) -> IntArray:
     """Round to the nearest integer, halves away from zero (C's ``round``), elementwise."""
     rounded = np.sign(values) * np.floor(np.abs(values) + 0.5)
-    return np.asarray(rounded).astype(np.int64)
+    return np.asarray(rounded, np.int64)
 
 
 def quantize_multiplier(real: float) -> tuple[int, int]:
@@ -109,14 +109,14 @@ def choose_quantization(low: float, high: float) -> Quantization:
     return Quantization(scales=(scale,), zero_point=zero_point)
 
 
-def quantize(real: NDArray[np.floating], quantization: Quantization) -> NDArray[np.int8]:
+def quantize(real: NDArray[np.generic], quantization: Quantization) -> NDArray[np.int8]:
     """Real values -> int8 codes of a per-tensor quantization, saturating.
 
     Computed in float32, as runtimes do at the input of a network.
     """
     scaled = np.asarray(real, np.float32) / np.float32(quantization.scale)
     codes = np.rint(scaled).astype(np.int64) + quantization.zero_point
-    return np.clip(codes, INT8_MIN, INT8_MAX).astype(np.int8)
+    return np.asarray(np.clip(codes, INT8_MIN, INT8_MAX), np.int8)
 
 
 def dequantize(codes: NDArray[np.integer], quantization: Quantization) -> FloatArray:

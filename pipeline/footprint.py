@@ -14,7 +14,7 @@ from edgefactor.export.layer_code import LayerCode
 from edgefactor.export.ops.conv import Conv2D
 from edgefactor.pipeline.report import Flash, Layer, Ram
 from edgefactor.runtime.emulator import EmulatedRunner
-from edgefactor.runtime.memory import ConstantRole, flash_use, ram_use
+from edgefactor.runtime.memory import flash_use, ram_use
 from edgefactor.runtime.results import FlashUse, InstructionCount, RamUse
 
 
@@ -38,13 +38,9 @@ def measure(
         inputs: Samples ``[n, bytes]``; memory is the most of all, instructions per layer are the
             first sample's.
     """
-    roles = {
-        symbol: ConstantRole(layer=layer, kind="weights" if kind == "weights" else "tables")
-        for symbol, (layer, kind) in sources.symbols.items()
-    }
     firmware = runner.firmware()
     return Measured(
-        flash=flash_use(firmware, roles),
+        flash=flash_use(firmware, sources.symbols),
         ram=ram_use(firmware, runner.memory(inputs)),
         instructions=runner.instructions(inputs),
     )

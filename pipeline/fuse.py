@@ -10,8 +10,10 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgefactor.export.ir import Graph, Op, Tensor, constant
+from edgefactor.export.ops.activation import Activation
 from edgefactor.export.ops.conv import Conv2D
 from edgefactor.export.ops.elementwise import Add, Mul, Sub
 from edgefactor.export.ops.lookup import Lookup
@@ -75,7 +77,7 @@ def _fold_channel_scale(graph: Graph) -> Graph | None:
 
 def _channel_affine(
     graph: Graph, op: Op, source: str, channels: int
-) -> tuple[np.ndarray, np.ndarray] | None:
+) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
     """``(factor, offset)`` per channel if an operator computes source * factor + offset."""
     ones, zeros = np.ones(channels, np.float32), np.zeros(channels, np.float32)
     if isinstance(op, Conv2D):
@@ -112,15 +114,23 @@ def _fuse_activation(graph: Graph) -> Graph | None:
         if not isinstance(op, (Conv2D, Add, Sub, Mul)) or op.activation != "none":
             continue
         after = _sole_consumer(graph, op.outputs[0])
-        if not isinstance(after, Lookup) or after.function not in ("relu", "relu6"):
+        activation = _as_activation(after) if isinstance(after, Lookup) else None
+        if after is None or activation is None:
             continue
-        merged = replace(op, activation=after.function, outputs=after.outputs)
+        merged = replace(op, activation=activation, outputs=after.outputs)
         return _merge(graph, op, after, merged, {})
     return None
 
 
+def _as_activation(op: Lookup) -> Activation | None:
+    """The fused activation that does what a table operator does."""
+    if op.function == "relu" or (op.function, op.low, op.high) == ("clip", 0.0, None):
+        return "relu"
+    return "relu6" if (op.function, op.low, op.high) == ("clip", 0.0, 6.0) else None
+
+
 def _fuse_gate(graph: Graph) -> Graph | None:
-    """x * sigmoid(x) -> SiLU, x * hard_sigmoid(x) -> hard swish: tables of one input."""
+    """X * sigmoid(x) -> SiLU, x * hard_sigmoid(x) -> hard swish: tables of one input."""
     products = {"sigmoid": "silu", "hard_sigmoid": "hard_swish"}
     for op in graph.ops:
         if not isinstance(op, Lookup) or op.function not in products:
@@ -130,7 +140,7 @@ def _fuse_gate(graph: Graph) -> Graph | None:
             continue
         if set(after.inputs) != {op.inputs[0], op.outputs[0]}:
             continue
-        if op.function == "hard_sigmoid" and not op.is_standard_hard_sigmoid:
+        if op.function == "hard_sigmoid" and not _is_gate_of_hard_swish(op):
             continue
         merged = Lookup(
             name=after.name,
@@ -141,6 +151,10 @@ def _fuse_gate(graph: Graph) -> Graph | None:
         )
         return _merge(graph, op, after, merged, {})
     return None
+
+
+def _is_gate_of_hard_swish(op: Lookup) -> bool:
+    return abs(op.alpha - 1 / 6) < 1e-6 and abs(op.beta - 0.5) < 1e-6
 
 
 def _absorb_transpose(graph: Graph) -> Graph | None:

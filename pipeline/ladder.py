@@ -21,7 +21,7 @@ from edgefactor.export.ir import Graph
 from edgefactor.export.onnx_writer import codes_to_graph, quantized_name
 from edgefactor.export.ports import decode_outputs, encode_inputs, input_rows
 from edgefactor.export.reference import run_samples
-from edgefactor.pipeline.bundle import INT8_ONNX, TFLITE
+from edgefactor.pipeline.bundle import C_FOLDER, INT8_ONNX, TFLITE
 from edgefactor.pipeline.data import Dataset
 from edgefactor.pipeline.report import NotVerified, Rung
 from edgefactor.runtime.emulator import EmulatedRunner
@@ -195,7 +195,7 @@ class Int8Ladder:
     def litert(self, *, reference: bool) -> Rung:
         """The TFLite file in LiteRT: reference kernels (exact) or the default ones."""
         runner = LiteRtRunner(self.folder / TFLITE, reference=reference)
-        name = f"{runner.name} {'reference' if reference else 'default'}"
+        name = f"litert {'reference' if reference else 'default'}"
         self.progress(name)
         return self._rung(name, runner.run(self.codes, self.order), exact=reference)
 
@@ -232,5 +232,5 @@ def attempt(findings: Findings, what: str, rung: Callable[[], Rung]) -> None:
 
 
 def host_runner(ladder: Int8Ladder) -> AbstractContextManager[HostRunner]:
-    """The bundle's C compiled for this computer, with the target's kernels."""
-    return HostRunner(ladder.folder / "c", target=ladder.target)
+    """The bundle's C compiled for this computer: the target's kernels, their DSP parts in C."""
+    return HostRunner(ladder.folder / C_FOLDER)

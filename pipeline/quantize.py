@@ -73,7 +73,8 @@ def separate_fixed_scales(graph: Graph, ranges: Mapping[str, Range]) -> tuple[Gr
     A concatenation has one scale for all its inputs; one that a sigmoid dictates (1/256) must not
     be forced on the others.
     """
-    tensors, new_ops, all_ranges = dict(graph.tensors), [], dict(ranges)
+    tensors, all_ranges = dict(graph.tensors), dict(ranges)
+    new_ops: list[Op] = []
     for op in graph.ops:
         sources = _activation_inputs(graph, op)
         if ops.family_of(op).output_rule(op) == "same" and len(set(sources)) > 1:

@@ -8,10 +8,15 @@ were measured are different fields.
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+
+from edgefactor.errors import OptionError
+from edgefactor.pipeline.bundle import REPORT
 
 SCHEMA = "edgefactor-report"
 SCHEMA_VERSION = 1
@@ -206,6 +211,72 @@ class Report:
             "not_verified": [_plain(entry) for entry in self.not_verified],
             "notes": list(self.notes),
         }
+
+
+def from_dict(data: Mapping[str, Any]) -> Report:
+    """Read back what ``Report.to_dict`` wrote.
+
+    Raises:
+        KeyError, TypeError: The data is no report of this schema version.
+    """
+    if data["schema"] != SCHEMA or data["schema_version"] != SCHEMA_VERSION:
+        raise KeyError("schema")
+    flash, ram, accuracy = data["flash_bytes"], data["ram_bytes"], data["accuracy"]
+    return Report(
+        model=data["model"],
+        target=data["target"],
+        parity=tuple(Rung(**entry) for entry in data["parity"]),
+        accuracy=Accuracy(
+            float_=accuracy["float"],
+            int8=accuracy["int8"],
+            device=accuracy["device"],
+            samples=accuracy["samples"],
+        ),
+        layers=tuple(
+            Layer(**{**entry, "alternatives": tuple(entry["alternatives"])})
+            for entry in data["layers"]
+        ),
+        flash=Flash(
+            total=flash["total"],
+            code=flash["code"],
+            weights=flash["weights"],
+            tables=flash["tables"],
+            planned_weights=flash["planned"]["weights"],
+            sections=flash["sections"],
+        ),
+        ram=Ram(
+            arena=ram["arena"],
+            stack=ram["stack"],
+            static=ram["static"],
+            total=ram["total"],
+            planned_arena=ram["planned"]["arena"],
+            arena_lower_bound=ram["planned"]["arena_lower_bound"],
+        ),
+        instructions=data["instructions"]["per_inference"],
+        gates=tuple(Gate(**entry) for entry in data["gates"]),
+        verified=tuple(data["verified"]),
+        not_verified=tuple(NotVerified(**entry) for entry in data["not_verified"]),
+        notes=tuple(data["notes"]),
+    )
+
+
+def read(bundle: Path) -> Report:
+    """The report of a finished bundle.
+
+    Raises:
+        OptionError: The folder holds no report of this version.
+    """
+    place = bundle / REPORT
+    try:
+        return from_dict(json.loads(place.read_text(encoding="utf-8")))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise OptionError(
+            "There is no report that this version of edgefactor can read.",
+            where=str(place),
+            found=f"{type(error).__name__}: {error}",
+            expected=f"a bundle with {REPORT}, schema version {SCHEMA_VERSION}",
+            hint="name the folder that an export wrote, or export again",
+        ) from error
 
 
 def _plain(value: Any) -> dict[str, Any]:

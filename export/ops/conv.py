@@ -90,9 +90,9 @@ def _quantize_weights(
     lowest = np.abs(bias.astype(np.float64)) / (in_scale * BIAS_LIMIT) / factors
     steps = np.maximum(np.maximum(steps, lowest), 1e-12)
     codes = numerics.round_half_away(shared / steps[:, None])
-    codes = np.clip(codes, -numerics.WEIGHT_MAX, numerics.WEIGHT_MAX).astype(np.int8)
+    small = np.clip(codes, -numerics.WEIGHT_MAX, numerics.WEIGHT_MAX).astype(np.int8)
     scales = tuple(numerics.float32(scale) for scale in steps * factors)
-    return codes.reshape(weights.shape), scales
+    return small.reshape(weights.shape), scales
 
 
 def _patches(op: Conv2D, x: Array, kernel: tuple[int, int], out: Shape, fill: int) -> NDArray[np.float64]:

@@ -1,0 +1,192 @@
+"""The int8 half of every check: rungs, accuracy, footprint and limits, put into one report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgefactor.errors import MissingToolError
+from edgefactor.export.c_writer import CSources
+from edgefactor.export.ir import Graph
+from edgefactor.export.ports import input_rows
+from edgefactor.pipeline import footprint, ladder
+from edgefactor.pipeline.bundle import C_FOLDER
+from edgefactor.pipeline.config import ExportOptions, Progress
+from edgefactor.pipeline.data import Dataset
+from edgefactor.pipeline.evaluate import NO_ACCURACY, measure_accuracy
+from edgefactor.pipeline.report import Accuracy, Gate, NotVerified, Report
+from edgefactor.runtime.emulator import EmulatedRunner
+from edgefactor.targets.description import Target
+
+#: In percentage points, where the user sets no limit: more than that is not the same network.
+DEFAULT_ACCURACY_DROP = 5.0
+#: Fewer labelled samples say too little about accuracy to fail an export.
+MIN_LABELLED = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What the result must stay within; 0 or None is no limit."""
+
+    flash_bytes: int
+    ram_bytes: int
+    instructions: int | None
+    accuracy_drop: float
+
+    @classmethod
+    def of_export(cls, options: ExportOptions, target: Target) -> Limits:
+        drop = options.max_accuracy_drop
+        return cls(
+            flash_bytes=options.flash_bytes or target.flash_bytes,
+            ram_bytes=options.ram_bytes or target.ram_bytes,
+            instructions=options.instructions,
+            accuracy_drop=DEFAULT_ACCURACY_DROP if drop is None else drop,
+        )
+
+
+def finish(
+    findings: ladder.Findings,
+    folder: Path,
+    int8: Graph,
+    sources: CSources,
+    target: Target,
+    data: Dataset,
+    float_outputs: Sequence[NDArray[np.float32]],
+    limits: Limits,
+    emulated_samples: int,
+    samples: int,
+    notes: tuple[str, ...],
+    progress: Progress,
+) -> Report:
+    """The rungs below the float model, accuracy, footprint and limits."""
+    checked = data.take(samples)
+    steps = ladder.Int8Ladder(int8, folder, target, checked, progress)
+    findings.rungs.append(steps.quantization(float_outputs, "onnxruntime simplified"))
+    ladder.attempt(findings, "ONNX Runtime int8", steps.onnxruntime)
+    ladder.attempt(findings, "LiteRT reference", lambda: steps.litert(reference=True))
+    ladder.attempt(findings, "LiteRT default", lambda: steps.litert(reference=False))
+    ladder.attempt(findings, "TFLM", steps.tflm)
+    accuracy = host_rungs(findings, steps, data, progress)
+    measured = emulated_rungs(findings, steps, sources, emulated_samples, progress)
+    gates = gates(sources, measured, accuracy, limits)
+    return Report(
+        model=int8.name,
+        target=target.name,
+        parity=tuple(findings.rungs),
+        accuracy=accuracy,
+        layers=footprint.layers(int8, sources, measured),
+        flash=footprint.flash(sources, measured),
+        ram=footprint.ram(sources, measured),
+        instructions=measured.instructions.per_inference if measured else None,
+        gates=gates,
+        verified=verified(findings, accuracy, data),
+        not_verified=tuple(findings.not_verified),
+        notes=notes,
+    )
+
+
+def host_rungs(
+    findings: ladder.Findings, steps: ladder.Int8Ladder, data: Dataset, progress: Progress
+) -> Accuracy:
+    with ladder.host_runner(steps) as runner:
+        count = len(findings.rungs)
+        ladder.attempt(
+            findings, "C on the host", lambda: steps.c_code(runner, "c host", len(steps.inputs[0]))
+        )
+        usable = runner if len(findings.rungs) > count else None
+        progress("measuring accuracy")
+        accuracy = measure_accuracy(steps.graph, steps.folder, data, usable)
+    if accuracy is NO_ACCURACY and not data.random:
+        why = "the data has no labels" if data.labels is None else "the output is no class scores"
+        findings.not_verified.append(NotVerified(what="accuracy", reason=why))
+    return accuracy
+
+
+def emulated_rungs(
+    findings: ladder.Findings,
+    steps: ladder.Int8Ladder,
+    sources: CSources,
+    samples: int,
+    progress: Progress,
+) -> footprint.Measured | None:
+    what = "C on emulated Arm, flash, RAM and instructions"
+    if steps.target.board is None:
+        findings.not_verified.append(
+            NotVerified(what=what, reason=f"target {steps.target.name} has no emulated board")
+        )
+        return None
+    if samples == 0:
+        findings.not_verified.append(NotVerified(what=what, reason="--no-emulate was given"))
+        return None
+    try:
+        with EmulatedRunner(steps.folder / C_FOLDER, steps.target) as runner:
+            name = f"c emulated {steps.target.name}"
+            findings.rungs.append(steps.c_code(runner, name, samples))
+            progress("measuring flash, RAM and instructions")
+            rows = input_rows(steps.graph, steps.codes)[: min(samples, 2)]
+            return footprint.measure(runner, sources, rows)
+    except MissingToolError as error:
+        findings.skip(what, error)
+        return None
+
+
+def gates(
+    sources: CSources,
+    measured: footprint.Measured | None,
+    accuracy: Accuracy,
+    limits: Limits,
+) -> tuple[Gate, ...]:
+    gates = []
+    ram_found = measured.ram.total_bytes if measured else sources.plan.arena_bytes
+    flash_found = (
+        measured.flash.total_bytes
+        if measured
+        else sum(layer.weight_bytes for layer in sources.code.values())
+    )
+    for name, limit, found, unit in (
+        ("flash", limits.flash_bytes, flash_found, "bytes"),
+        ("ram", limits.ram_bytes, ram_found, "bytes"),
+        (
+            "instructions",
+            limits.instructions,
+            measured.instructions.per_inference if measured else None,
+            "instructions",
+        ),
+    ):
+        if limit:
+            passed = found is not None and found <= limit
+            gates.append(Gate(name=name, limit=limit, found=found, unit=unit, passed=passed))
+    drop = accuracy.drop_points
+    if drop is not None and accuracy.samples >= MIN_LABELLED:
+        gates.append(
+            Gate(
+                name="accuracy drop",
+                limit=limits.accuracy_drop,
+                found=drop,
+                unit="percentage points",
+                passed=drop <= limits.accuracy_drop,
+            )
+        )
+    return tuple(gates)
+
+
+def verified(
+    findings: ladder.Findings, accuracy: Accuracy, data: Dataset
+) -> tuple[str, ...]:
+    kind = "random inputs" if data.random else "real inputs"
+    lines = [
+        f"{rung.rung}: {rung.elements:,} elements of {rung.tensors} tensors equal to "
+        f"{rung.compared_with} over {rung.samples} {kind}"
+        if rung.exact_required
+        else f"{rung.rung}: {rung.tolerance}, against {rung.compared_with} over "
+        f"{rung.samples} {kind}"
+        for rung in findings.rungs
+        if rung.passed
+    ]
+    if accuracy.device is not None:
+        lines.append(f"accuracy on {accuracy.samples:,} labelled samples")
+    return tuple(lines)

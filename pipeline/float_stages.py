@@ -1,0 +1,123 @@
+"""The float half of an export: PyTorch -> ONNX -> simplified -> float Graph -> int8 Graph."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+
+from edgefactor.export.ir import Graph
+from edgefactor.export.onnx_writer import write_onnx
+from edgefactor.export.validate import validate
+from edgefactor.pipeline import ladder
+from edgefactor.pipeline.calibrate import DEFAULT_METHOD, calibrate
+from edgefactor.pipeline.config import ExportOptions, Progress
+from edgefactor.pipeline.data import Dataset
+from edgefactor.pipeline.example import try_model
+from edgefactor.pipeline.fuse import fuse
+from edgefactor.pipeline.load import LoadedModel
+from edgefactor.pipeline.lower import lower
+from edgefactor.pipeline.quantize import quantize
+from edgefactor.pipeline.shared_values import keep_shared_values
+from edgefactor.pipeline.simplify import simplify
+from edgefactor.pipeline.trace import to_onnx
+from edgefactor.runtime.onnxruntime_runner import OnnxRuntimeRunner
+
+#: Samples that ranges are taken from; more change little and cost time.
+CALIBRATION_SAMPLES = 512
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FloatStages:
+    """The float model in all the forms it went through."""
+
+    traced: onnx.ModelProto
+    simplified: onnx.ModelProto
+    graph: Graph
+
+
+
+def float_stages(
+    loaded: LoadedModel, example: Sequence[Any], name: str, progress: Progress
+) -> FloatStages:
+    progress("tracing to ONNX")
+    traced = to_onnx(loaded, example)
+    progress("simplifying")
+    simplified = simplify(traced)
+    progress("lowering")
+    graph = lower(simplified.model, name=name, source_of=simplified.source_of)
+    graph = fuse(validate(graph, "lower"))
+    state = {
+        key: np.asarray(value.detach().cpu().numpy(), np.float32)
+        for key, value in loaded.module.state_dict().items()
+        if value.is_floating_point()
+    }
+    graph = keep_shared_values(graph, state)
+    return FloatStages(traced=traced.model, simplified=simplified.model, graph=graph)
+
+
+def quantized(
+    graph: Graph, calibration: Dataset, options: ExportOptions, progress: Progress
+) -> Graph:
+    taken = calibration.take(CALIBRATION_SAMPLES)
+    progress(f"calibrating on {taken.samples} samples")
+    names = [port.name for port in graph.inputs]
+    samples = [
+        dict(zip(names, taken.sample(index), strict=True)) for index in range(taken.samples)
+    ]
+    method = next((m for m in METHODS if m == options.calibration_method), DEFAULT_METHOD)
+    ranges = calibrate(graph, samples, method=method)
+    progress("quantizing")
+    return validate(quantize(graph, ranges), "quantize", quantized=True)
+
+
+def run_float(
+    model: bytes, feeds: Mapping[str, NDArray[np.float32]], graph: Graph
+) -> list[NDArray[np.float32]]:
+    names = [port.name for port in graph.outputs]
+    values = OnnxRuntimeRunner(model).run(feeds, names)
+    count = len(next(iter(feeds.values())))
+    return [
+        np.asarray(values[port.name], np.float32).reshape(count, *port.shape[1:])
+        for port in graph.outputs
+    ]
+
+
+def float_rungs(
+    findings: ladder.Findings,
+    loaded: LoadedModel,
+    stages: FloatStages,
+    data: Dataset,
+    progress: Progress,
+) -> list[NDArray[np.float32]]:
+    """PyTorch -> traced ONNX -> simplified ONNX -> float Graph; returns the simplified outputs."""
+    progress("pytorch")
+    graph = stages.graph
+    rows = []
+    for index in range(data.samples):
+        sample = [torch.from_numpy(array) for array in data.sample(index)]
+        rows.append([output.numpy() for output in try_model(loaded, sample)])
+    before = [
+        np.concatenate([row[i] for row in rows]).reshape(data.samples, *port.shape[1:])
+        for i, port in enumerate(graph.outputs)
+    ]
+    above = "pytorch"
+    feeds = dict(zip([port.name for port in graph.inputs], data.inputs, strict=True))
+    simplified: list[NDArray[np.float32]] = []
+    for name, model in (
+        ("onnxruntime traced", stages.traced),
+        ("onnxruntime simplified", stages.simplified),
+        ("onnxruntime lowered", write_onnx(graph)),
+    ):
+        progress(name)
+        found = run_float(model.SerializeToString(), feeds, graph)
+        findings.rungs.append(ladder.real_rung(name, above, before, found))
+        before, above = found, name
+        if name == "onnxruntime simplified":
+            simplified = found
+    return simplified

@@ -1,0 +1,71 @@
+"""What a bundle's manifest remembers of the run, and reading it back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from edgefactor import __version__
+from edgefactor.export import c_text
+from edgefactor.export.c_writer import Normalization as CNormalization
+from edgefactor.pipeline.calibrate import DEFAULT_METHOD
+from edgefactor.pipeline.checks import Limits
+from edgefactor.pipeline.config import ExportOptions, Normalization
+from edgefactor.targets.description import Target
+
+_PACKAGES = (
+    "ai-edge-litert", "flatbuffers", "numpy", "onnx", "onnxruntime", "onnxsim", "tflite-micro",
+    "torch",
+)  # fmt: skip
+
+
+def versions() -> dict[str, str]:
+    versions = {"edgefactor": __version__}
+    for package in _PACKAGES:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            versions[package] = "not installed"
+    return versions
+
+
+def recorded(options: ExportOptions, target: Target) -> dict[str, Any]:
+    limits = Limits.of_export(options, target)
+    normalization = options.normalization
+    return {
+        "model": options.model.name,
+        "name": options.name or c_text.identifier(options.model.stem).lower(),
+        "target": options.target if Path(options.target).suffix else target.name,
+        "calibration": Path(options.calibration).name if options.calibration else None,
+        "data": Path(options.data).name if options.data else None,
+        "calibration_method": options.calibration_method or DEFAULT_METHOD,
+        "normalization": {
+            "scale": normalization.scale,
+            "mean": list(normalization.mean),
+            "std": list(normalization.std),
+        },
+        "optimize": options.optimize,
+        "samples": options.samples,
+        "emulated_samples": options.emulated_samples if options.emulate else 0,
+        "seed": options.seed,
+        "flash_bytes": limits.flash_bytes,
+        "ram_bytes": limits.ram_bytes,
+        "instructions": limits.instructions,
+        "max_accuracy_drop": limits.accuracy_drop,
+    }
+
+
+def normalization(recorded: Mapping[str, Any]) -> Normalization:
+    """The normalization that an export recorded."""
+    return Normalization(
+        scale=recorded["scale"], mean=tuple(recorded["mean"]), std=tuple(recorded["std"])
+    )
+
+
+def c_normalization(how: Normalization) -> CNormalization | None:
+    """What the C header offers; None if inputs need no normalization."""
+    if how.is_identity:
+        return None
+    return CNormalization(scale=how.scale, mean=how.mean or (0.0,), std=how.std or (1.0,))
