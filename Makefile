@@ -49,7 +49,8 @@ lint: setup
 	$(BIN)/mypy
 
 bench: setup
-	@for script in benchmarks/*.py; do \
+	@for script in benchmarks/bench_*.py; do \
+	  [ -e "$$script" ] || continue; \
 	  echo "$$script"; $(BIN)/python "$$script" || exit 1; \
 	done
 

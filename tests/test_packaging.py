@@ -2,7 +2,11 @@
 
 import ast
 import fnmatch
+import shutil
+import subprocess
+import sys
 import tomllib
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -108,3 +112,20 @@ def test_imports_that_belong_to_one_place(path: Path) -> None:
     for line, name in imported_names(path):
         place = ONLY_IN.get(name.split(".")[0])
         assert place is None or str(path).startswith(place), f"{path}:{line}: imports {name}"
+
+
+@pytest.mark.slow
+def test_wheel_holds_exactly_the_package(tmp_path: Path) -> None:
+    build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", str(tmp_path)]
+    # From a copy: setuptools leaves a build folder, whose old files would get into later wheels.
+    source = tmp_path / "source"
+    shutil.copytree(
+        REPOSITORY, source, symlinks=True, ignore=shutil.ignore_patterns(".*", "build", "demo-out")
+    )
+    subprocess.run([*build, str(source)], check=True, timeout=600)
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        held = {name for name in archive.namelist() if ".dist-info/" not in name}
+    assert held == {
+        f"{package_name(path.parent).replace('.', '/')}/{path.name}" for path in package_files()
+    }
