@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgefactor.errors import DataError
+from edgefactor.pipeline import data_sources as sources
+from edgefactor.pipeline import images
 from edgefactor.pipeline.config import Normalization
 from edgefactor.pipeline.factory import is_reference
 
@@ -85,14 +87,12 @@ def read(
     Raises:
         DataError: If it is missing, unreadable, empty, not finite, or does not fit `shapes`.
     """
-    from edgefactor.pipeline import data_sources as sources
-
     path = Path(place)
     if is_reference(place):
         inputs, labels = sources.read_function(place, option, names, shapes, limit)
         source = f"{Path(place.rpartition(':')[0]).name}:{place.rpartition(':')[2]}"
     elif path.is_dir():
-        inputs, labels = sources.read_images(path, option, shapes, limit)
+        inputs, labels = images.read_images(path, option, shapes, limit)
         source = path.name
     else:
         inputs, labels = sources.read_arrays(path, option, names, limit)

@@ -1,4 +1,4 @@
-"""The three places data is read from: array files, folders of images, and the user's functions.
+"""Data from array files and from the user's own functions.
 
 Each reader returns raw arrays, one per model input, and labels or None; `data` checks and converts.
 """
@@ -9,7 +9,7 @@ import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,24 +17,9 @@ from numpy.typing import NDArray
 from edgefactor.errors import DataError
 from edgefactor.pipeline import factory as factories
 
-if TYPE_CHECKING:
-    from PIL.Image import Image
-
 Arrays = tuple[tuple[NDArray[Any], ...], NDArray[Any] | None]
 Shape = tuple[int, ...]
 
-_IMAGE_SUFFIXES = (
-    ".png",
-    ".jpg",
-    ".jpeg",
-    ".bmp",
-    ".gif",
-    ".webp",
-    ".tif",
-    ".tiff",
-    ".ppm",
-    ".pgm",
-)
 _KINDS = "an .npz or .npy file, a folder of images, or file.py:function"
 
 
@@ -50,12 +35,15 @@ def read_arrays(path: Path, option: str, names: Sequence[str], limit: int) -> Ar
     except FileNotFoundError as error:
         raise DataError("There is no such data file", where=where, expected=_KINDS) from error
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        pickled = "allow_pickle" in str(error) or "pickled" in str(error)
+        if "Object arrays" in str(error):
+            found = "an array of Python objects (not loaded)"
+        elif "pickle" in str(error):
+            # NumPy takes every file without a magic number of its own for a pickle.
+            found = "neither an .npz nor an .npy file"
+        else:
+            found = (str(error) or type(error).__name__).splitlines()[0]
         raise DataError(
-            "The data file cannot be read" if not pickled else "The data file holds Python objects",
-            where=where,
-            found="pickled objects" if pickled else str(error).splitlines()[0],
-            expected=_KINDS,
+            "The data file cannot be read", where=where, found=found, expected=_KINDS
         ) from error
     if isinstance(content, np.ndarray):
         return (content[:limit] if content.ndim else content,), None
@@ -81,8 +69,8 @@ def _choose(content: Mapping[str, Any], where: str, names: Sequence[str], limit:
             expected=f"arrays named {expected}",
         )
     try:
-        inputs = tuple(content[name][:limit] for name in wanted)
-        labels = content["y"][:limit] if "y" in found and "y" not in wanted else None
+        inputs = tuple(_member(content, name, limit) for name in wanted)
+        labels = _member(content, "y", limit) if "y" in found and "y" not in wanted else None
     except (ValueError, OSError, EOFError, IndexError, zipfile.BadZipFile) as error:
         pickled = "pickle" in str(error)
         raise DataError(
@@ -94,75 +82,12 @@ def _choose(content: Mapping[str, Any], where: str, names: Sequence[str], limit:
     return inputs, labels
 
 
-def read_images(path: Path, option: str, shapes: Sequence[Shape] | None, limit: int) -> Arrays:
-    """Reads a folder of images, values 0 to 255 as [N, C, H, W]; subfolders are classes.
-
-    The classes are the subfolders sorted by name, 0 first.
-
-    Raises:
-        DataError: If there are no images, or they do not have the size of the input.
-    """
-    try:
-        from PIL import Image, UnidentifiedImageError
-    except ImportError as error:
-        raise DataError(
-            "Reading images needs Pillow", where=option, hint="Run: pip install pillow"
-        ) from error
-    where = f"{option} {path}"
-    files, labels = _image_files(path, limit)
-    if not files:
-        raise DataError(
-            "The folder holds no images", where=where, expected=" ".join(_IMAGE_SUFFIXES)
-        )
-    shape = shapes[0] if shapes and len(shapes[0]) == 4 else None
-    arrays: list[NDArray[Any]] = []
-    for file in files:
-        try:
-            with Image.open(file) as image:
-                arrays.append(_pixels(image, shape))
-        except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
-            raise DataError("An image cannot be read", where=str(file), found=str(error)) from error
-        expected = tuple(shape[2:]) if shape else arrays[0].shape[1:]
-        if arrays[-1].shape[1:] != expected:
-            raise DataError(
-                "An image does not have the size of the model's input",
-                where=str(file),
-                found=f"{arrays[-1].shape[1]} x {arrays[-1].shape[2]} (height x width)",
-                expected=f"{expected[0]} x {expected[1]}",
-                hint="Resize the images beforehand, as it was done for training, or give a "
-                "file.py:function that does it.",
-            )
-    channels = {array.shape[0] for array in arrays}
-    if len(channels) > 1:
-        raise DataError(
-            "Grey and colour images are mixed", where=where, hint="Give --input-shape as well."
-        )
-    return (np.stack(arrays),), None if labels is None else np.asarray(labels, np.int64)
-
-
-def _image_files(path: Path, limit: int) -> tuple[list[Path], list[int] | None]:
-    def images(folder: Path) -> list[Path]:
-        return sorted(f for f in folder.iterdir() if f.suffix.lower() in _IMAGE_SUFFIXES)
-
-    classes = sorted(f for f in path.iterdir() if f.is_dir() and not f.name.startswith("."))
-    by_class = [images(folder) for folder in classes]
-    if not any(by_class):
-        return images(path)[:limit], None
-    # In turn from every class, so that any prefix is a fair sample.
-    longest = max(len(files) for files in by_class)
-    mixed = [
-        (files[index], label)
-        for index in range(longest)
-        for label, files in enumerate(by_class)
-        if index < len(files)
-    ][:limit]
-    return [file for file, _ in mixed], [label for _, label in mixed]
-
-
-def _pixels(image: Image, shape: Shape | None) -> NDArray[Any]:
-    grey = shape[1] == 1 if shape else image.mode in ("1", "L", "I", "F")
-    pixels = np.asarray(image.convert("L" if grey else "RGB"))
-    return pixels[None] if grey else pixels.transpose(2, 0, 1)
+def _member(content: Mapping[str, Any], name: str, limit: int) -> NDArray[Any]:
+    array = content[name]
+    # A zip archive may hold anything; what is no .npy comes as bytes.
+    if not isinstance(array, np.ndarray):
+        raise ValueError(f"the member {name} is no array")
+    return array[:limit] if array.ndim else array
 
 
 def read_function(

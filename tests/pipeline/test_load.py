@@ -169,7 +169,9 @@ def test_own_class_needs_trust(tmp_path: Path) -> None:
 def test_own_class_without_its_code(tmp_path: Path) -> None:
     path = networks.pickled(tmp_path / "m.pt", networks.Own())
     with zipfile.ZipFile(path) as archive:
-        data = archive.read("m/data.pkl").replace(b"tests.pipeline.networks", b"tests.pipeline.nowhere1")
+        data = archive.read("m/data.pkl").replace(
+            b"tests.pipeline.networks", b"tests.pipeline.nowhere1"
+        )
     edited = networks.edit_zip(path, tmp_path / "n.pt", **{"m/data.pkl": data})
     assert "not importable" in refused(edited, trust_pickle=True).message
 
@@ -216,9 +218,7 @@ def test_state_dict_that_does_not_fit(tmp_path: Path, factory: str) -> None:
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 @pytest.mark.parametrize("form", ["state dict", "module", "script", "program"])
-def test_weights_that_are_no_numbers(
-    tmp_path: Path, factory: str, form: str, value: float
-) -> None:
+def test_weights_that_are_no_numbers(tmp_path: Path, factory: str, form: str, value: float) -> None:
     network = networks.convolutional()
     network[4].weight.data[1, 7] = value
     path = tmp_path / "m.pt"
@@ -309,6 +309,10 @@ def test_program_that_would_be_evaluated(tmp_path: Path, program: Path, attack: 
     error = refused(path)
     assert "not loaded" in error.message and "--trust-pickle" in error.hint
     assert not trap.exists()
+    if attack is size_expression:
+        with pytest.raises(ModelError):
+            load(path, trust_pickle=True)
+        assert trap.exists(), "the payload is a real one"
 
 
 def test_guards_of_a_program_are_dropped(tmp_path: Path, program: Path) -> None:
@@ -330,9 +334,7 @@ def test_pickled_weight_in_a_program(tmp_path: Path, program: Path) -> None:
 def test_constant_that_is_an_object(tmp_path: Path, program: Path) -> None:
     member = "net/data/constants/model_constants_config.json"
     entry = {"path_name": "opaque_obj_0", "is_param": False, "use_pickle": False}
-    path = change_json(
-        program, tmp_path / "m.pt2", member, lambda c: c["config"].update(c=entry)
-    )
+    path = change_json(program, tmp_path / "m.pt2", member, lambda c: c["config"].update(c=entry))
     assert "opaque_obj_0" in refused(path).message
 
 
