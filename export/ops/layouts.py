@@ -44,6 +44,11 @@ def long_axes(shape: Shape, perm: Sequence[int]) -> list[int]:
     return [axis for axis in perm if shape[axis] != 1]
 
 
+def same_long_sizes(shape: Shape, other: Shape) -> bool:
+    """Whether two shapes differ only in axes of size 1."""
+    return [size for size in shape if size != 1] == [size for size in other if size != 1]
+
+
 def _place_axes(shape: Shape, perm: Perm, stored: Shape) -> tuple[int, ...]:
     if tuple(shape[axis] for axis in perm) == stored:
         return tuple(perm.index(axis) for axis in range(len(shape)))

@@ -31,10 +31,10 @@ from edgefactor.export.ops.family import (
 from edgefactor.export.ops.pad import Pad
 from edgefactor.export.ops.reductions import lower_reduction
 from edgefactor.export.ops.windows import (
-    Padding,
     Pair,
     pads_from_onnx,
     same_padding,
+    settle_padding,
     tflite_padding,
     window_output,
 )
@@ -67,24 +67,6 @@ class AveragePool2D(Pool2D):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MaxPool2D(Pool2D):
     """Largest value of each window."""
-
-
-def settle_padding(
-    size: Shape, kernel: Pair, stride: Pair, padding: Padding, *, ceil_mode: bool
-) -> Padding:
-    """The padding behind the map that windows really reach, so that floor mode is right.
-
-    In ceil mode a window that would start in the padding behind the map is left out, as PyTorch
-    does and ONNX says since operator set 19.
-    """
-    ends = []
-    for n, k, s, before, after in zip(size, kernel, stride, padding[:2], padding[2:], strict=True):
-        room = n + before + after - k
-        outputs = (-(-room // s) if ceil_mode else room // s) + 1
-        if ceil_mode and (outputs - 1) * s >= n + before:
-            outputs -= 1
-        ends.append(max((outputs - 1) * s + k - n - before, 0))
-    return padding[0], padding[1], ends[0], ends[1]
 
 
 def window_codes(op: Pool2D, x: Array, out: Shape) -> NDArray[np.int64]:
@@ -140,15 +122,18 @@ class PoolFamily(Family):
         window = (1, kernel[0]) if len(kernel) == 1 else (kernel[0], kernel[1])
         x = lowering.channels_last(node.input(0))
         shape = lowering.graph_shape(x)
-        if any(padding) and attributes.get("count_include_pad", 0):
-            top, left, bottom, right = padding
-            shape = (shape[0], shape[1] + top + bottom, shape[2] + left + right, shape[3])
-            x = lowering.emit(
-                Pad, [x], shape, before=(0, top, left, 0), after=(0, bottom, right, 0)
-            )
-            padding = (0, 0, 0, 0)
+        given = padding
         ceil_mode = bool(attributes.get("ceil_mode", 0))
-        padding = settle_padding(shape[1:3], window, stride, padding, ceil_mode=ceil_mode)
+        padding = settle_padding(shape[1:3], window, stride, given, ceil_mode=ceil_mode)
+        if attributes.get("count_include_pad", 0) and any(padding):
+            # Only the padding that was asked for counts, not what ceil mode adds behind it.
+            top, left = padding[:2]
+            bottom, right = min(padding[2], given[2]), min(padding[3], given[3])
+            padding = (0, 0, padding[2] - bottom, padding[3] - right)
+            if top or left or bottom or right:
+                shape = (shape[0], shape[1] + top + bottom, shape[2] + left + right, shape[3])
+                before, after = (0, top, left, 0), (0, bottom, right, 0)
+                x = lowering.emit(Pad, [x], shape, before=before, after=after)
         expressible = not any(padding) or padding == same_padding(
             shape[1:3], window, stride, NO_DILATION
         )
@@ -160,6 +145,14 @@ class PoolFamily(Family):
                 "use count_include_pad=True without ceil_mode, or no padding",
             )
         height, width = window_output(shape[1:3], window, stride, NO_DILATION, padding)
+        promised = lowering.shape(node.outputs[0])[2:]
+        if promised != (height, width)[-len(promised) :]:
+            # Shape inference before operator set 19 counts a window behind the map, PyTorch not.
+            lowering.unsupported(
+                node,
+                f"its output is {[height, width]} where the file says {list(promised)}",
+                "use ceil_mode=False, or a stride no larger than the kernel",
+            )
         tensor = lowering.emit(
             self.op,
             [x],

@@ -13,7 +13,14 @@ from typing import cast
 
 from edgefactor.export.ir import Op
 from edgefactor.export.ops.family import Lowering, Node, Shape
-from edgefactor.export.ops.layouts import Stored, complete_perm, locate, long_axes, normalize_axis
+from edgefactor.export.ops.layouts import (
+    Stored,
+    complete_perm,
+    locate,
+    long_axes,
+    normalize_axis,
+    same_long_sizes,
+)
 
 #: Codes of a window are summed in int32.
 MAX_WINDOW = 2**23
@@ -88,5 +95,8 @@ def lower_reduction(
         tensor = found.tensor
     result = [axis for axis in range(len(shape)) if keep or axis not in reduced]
     new_shape = tuple(1 if axis in reduced else shape[axis] for axis in result)
-    new_order = [result.index(axis) for axis in kept]
-    lowering.bind(node.outputs[0], tensor, complete_perm(new_order, new_shape))
+    perm = complete_perm([result.index(axis) for axis in kept], new_shape)
+    stored = tuple(new_shape[axis] for axis in perm)
+    if not same_long_sizes(lowering.graph_shape(tensor), stored):
+        tensor = lowering.view(tensor, stored)
+    lowering.bind(node.outputs[0], tensor, perm)

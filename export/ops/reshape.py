@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgefactor.errors import ModelError, UnsupportedOperatorError
 from edgefactor.export.ir import Array, Graph, Op, Tensor
 from edgefactor.export.layer_code import CTarget, LayerCode
 from edgefactor.export.ops.family import (
@@ -31,10 +33,13 @@ from edgefactor.export.ops.layouts import (
     complete_perm,
     int64s,
     long_axes,
+    same_long_sizes,
     transpose_onnx,
 )
 from edgefactor.export.ops.moves import MOVE_SOURCES, Axis, move_call, row_major_steps
 
+#: Axes that TFLite Micro's TRANSPOSE takes.
+TFLITE_AXES = 5
 #: Element types of ONNX that are float: a Cast to one is no operation here.
 _FLOAT_TYPES = {1, 10, 11, 16}
 
@@ -87,6 +92,35 @@ def reshaped_order(shape: Shape, perm: Perm, new_shape: Shape) -> tuple[Perm, Pe
     return before, complete_perm(new_order, new_shape)
 
 
+def merge_transpose(shape: Shape, perm: Perm) -> tuple[Shape, Perm]:
+    """The same movement of data with as few axes as it takes."""
+    order = long_axes(shape, perm)
+    if not order:
+        return (1,), (0,)
+    runs: list[list[int]] = [[order[0]]]
+    between = [axis for axis in range(len(shape)) if shape[axis] != 1]
+    for axis in order[1:]:
+        if between.index(axis) == between.index(runs[-1][-1]) + 1:
+            runs[-1].append(axis)
+        else:
+            runs.append([axis])
+    sizes = sorted((run[0], prod(shape[axis] for axis in run)) for run in runs)
+    starts = [start for start, _ in sizes]
+    return tuple(size for _, size in sizes), tuple(starts.index(run[0]) for run in runs)
+
+
+def _tflite_reshape(
+    builder: TfliteBuilder, source: int, target: int, shape: Shape, name: str
+) -> None:
+    builder.op(
+        "RESHAPE",
+        [source, builder.int32(shape, name)],
+        [target],
+        "ReshapeOptions",
+        newShape=np.array(shape, np.int32),
+    )
+
+
 class ReshapeFamily(Family):
     """Everything that changes a shape or nothing at all."""
 
@@ -111,11 +145,18 @@ class ReshapeFamily(Family):
         found = lowering.graph_shape(tensor)
         stored = tuple(new_shape[axis] for axis in after)
         # Axes of size 1 alone are no reason for an operator.
-        if [n for n in found if n != 1] != [n for n in stored if n != 1]:
+        if not same_long_sizes(found, stored):
             tensor = lowering.view(tensor, stored)
         lowering.bind(output, tensor, after)
 
     def output_shape(self, op: Reshape, inputs: Sequence[Tensor]) -> Shape:
+        if prod(op.new_shape) != inputs[0].elements:
+            raise ModelError(
+                "A reshape changes the number of elements.",
+                where=f"layer {op.name}",
+                found=f"{list(inputs[0].shape)} to {list(op.new_shape)}",
+                hint="this is a fault of edgefactor; please report it with the model",
+            )
         return op.new_shape
 
     def output_rule(self, op: Reshape) -> OutputRule:
@@ -138,14 +179,8 @@ class ReshapeFamily(Family):
         builder.write(op.outputs[0], value)
 
     def write_tflite(self, op: Reshape, graph: Graph, builder: TfliteBuilder) -> None:
-        shape = builder.int32(op.new_shape, f"{op.name}/shape")
-        builder.op(
-            "RESHAPE",
-            [builder.tensor(op.inputs[0]), shape],
-            [builder.tensor(op.outputs[0])],
-            "ReshapeOptions",
-            newShape=np.array(op.new_shape, np.int32),
-        )
+        source, target = builder.tensor(op.inputs[0]), builder.tensor(op.outputs[0])
+        _tflite_reshape(builder, source, target, op.new_shape, f"{op.name}/shape")
 
     def layer_code(self, op: Reshape, graph: Graph, target: CTarget) -> LayerCode:
         return LayerCode(calls=(), in_place=(0,))
@@ -183,14 +218,30 @@ class TransposeFamily(Family):
         builder.write(op.outputs[0], value)
 
     def write_tflite(self, op: Transpose, graph: Graph, builder: TfliteBuilder) -> None:
-        perm = builder.int32(op.perm, f"{op.name}/perm")
-        builder.op(
-            "TRANSPOSE",
-            [builder.tensor(op.inputs[0]), perm],
-            [builder.tensor(op.outputs[0])],
-            "TransposeOptions",
-            version=2,
-        )
+        x, output = graph.tensors[op.inputs[0]], graph.tensors[op.outputs[0]]
+        source, target = builder.tensor(x.name), builder.tensor(output.name)
+        shape, perm = x.shape, op.perm
+        merged = len(perm) > TFLITE_AXES
+        if merged:
+            shape, perm = merge_transpose(shape, perm)
+            if len(perm) > TFLITE_AXES:
+                raise UnsupportedOperatorError(
+                    "A transpose moves more axes than TFLite Micro can.",
+                    where=f"layer {op.name}" + (f", from {op.source}" if op.source else ""),
+                    found=f"{len(perm)} independent axes",
+                    expected=f"at most {TFLITE_AXES}",
+                    hint="split the permutation into two steps with fewer axes",
+                )
+            view = builder.temporary(shape, x.quant, f"{op.name}/merged")
+            _tflite_reshape(builder, source, view, shape, f"{op.name}/merged_shape")
+            moved = tuple(shape[axis] for axis in perm)
+            source, result = view, builder.temporary(moved, x.quant, f"{op.name}/moved")
+        else:
+            result = target
+        order = builder.int32(perm, f"{op.name}/perm")
+        builder.op("TRANSPOSE", [source, order], [result], "TransposeOptions", version=2)
+        if merged:
+            _tflite_reshape(builder, result, target, output.shape, f"{op.name}/shape")
 
     def layer_code(self, op: Transpose, graph: Graph, target: CTarget) -> LayerCode:
         shape = graph.tensors[op.inputs[0]].shape

@@ -40,6 +40,24 @@ def same_padding(
     return top, left, totals[0] - top, totals[1] - left
 
 
+def settle_padding(
+    size: tuple[int, ...], kernel: Pair, stride: Pair, padding: Padding, *, ceil_mode: bool
+) -> Padding:
+    """The padding behind the map that windows really reach, so that floor mode is right.
+
+    In ceil mode a window that would start in the padding behind the map is left out, as PyTorch
+    does and ONNX says since operator set 19.
+    """
+    ends = []
+    for n, k, s, before, after in zip(size, kernel, stride, padding[:2], padding[2:], strict=True):
+        room = n + before + after - k
+        outputs = (-(-room // s) if ceil_mode else room // s) + 1
+        if ceil_mode and (outputs - 1) * s >= n + before:
+            outputs -= 1
+        ends.append(max((outputs - 1) * s + k - n - before, 0))
+    return padding[0], padding[1], ends[0], ends[1]
+
+
 def _pair(values: Any, default: int, rank: int) -> Pair:
     numbers = [default] * rank if not values else [int(value) for value in values]
     return (1, numbers[0]) if rank == 1 else (numbers[0], numbers[1])
