@@ -3,7 +3,7 @@
 #include <stddef.h>
 #include <string.h>
 
-#include "ef_fake.h"
+#include "kernels/ef_fake.h"
 
 #ifdef EF_TRACE
 void ef_trace(uint32_t step, const void *data, uint32_t bytes);
