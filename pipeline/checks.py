@@ -70,9 +70,9 @@ def finish(
     ladder.attempt(findings, "LiteRT reference", lambda: steps.litert(reference=True))
     ladder.attempt(findings, "LiteRT default", lambda: steps.litert(reference=False))
     ladder.attempt(findings, "TFLM", steps.tflm)
-    accuracy = host_rungs(findings, steps, data, progress)
-    measured = emulated_rungs(findings, steps, sources, emulated_samples, progress)
-    gates = gates(sources, measured, accuracy, limits)
+    accuracy = _host_rungs(findings, steps, data, progress)
+    measured = _emulated_rungs(findings, steps, sources, emulated_samples, progress)
+    gates = _gates(sources, measured, accuracy, limits)
     return Report(
         model=int8.name,
         target=target.name,
@@ -83,13 +83,13 @@ def finish(
         ram=footprint.ram(sources, measured),
         instructions=measured.instructions.per_inference if measured else None,
         gates=gates,
-        verified=verified(findings, accuracy, data),
+        verified=_verified(findings, accuracy, data),
         not_verified=tuple(findings.not_verified),
         notes=notes,
     )
 
 
-def host_rungs(
+def _host_rungs(
     findings: ladder.Findings, steps: ladder.Int8Ladder, data: Dataset, progress: Progress
 ) -> Accuracy:
     with ladder.host_runner(steps) as runner:
@@ -106,7 +106,7 @@ def host_rungs(
     return accuracy
 
 
-def emulated_rungs(
+def _emulated_rungs(
     findings: ladder.Findings,
     steps: ladder.Int8Ladder,
     sources: CSources,
@@ -134,7 +134,7 @@ def emulated_rungs(
         return None
 
 
-def gates(
+def _gates(
     sources: CSources,
     measured: footprint.Measured | None,
     accuracy: Accuracy,
@@ -174,7 +174,7 @@ def gates(
     return tuple(gates)
 
 
-def verified(
+def _verified(
     findings: ladder.Findings, accuracy: Accuracy, data: Dataset
 ) -> tuple[str, ...]:
     kind = "random inputs" if data.random else "real inputs"

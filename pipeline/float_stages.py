@@ -15,7 +15,7 @@ from edgefactor.export.ir import Graph
 from edgefactor.export.onnx_writer import write_onnx
 from edgefactor.export.validate import validate
 from edgefactor.pipeline import ladder
-from edgefactor.pipeline.calibrate import DEFAULT_METHOD, calibrate
+from edgefactor.pipeline.calibrate import DEFAULT_METHOD, METHODS, calibrate
 from edgefactor.pipeline.config import ExportOptions, Progress
 from edgefactor.pipeline.data import Dataset
 from edgefactor.pipeline.example import try_model
