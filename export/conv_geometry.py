@@ -85,13 +85,26 @@ class ConvGeometry:
 
     @property
     def is_dense(self) -> bool:
-        """Whether one dot product per output channel is all there is."""
-        return self.out_h * self.out_w == 1 and self.groups == 1
+        """Whether every output channel is one dot product with the whole input as it lies."""
+        return (
+            self.out_h * self.out_w == 1
+            and self.taps == self.in_h * self.in_w * self.in_c
+            and not self.pads_anything
+        )
 
     @property
     def is_pointwise(self) -> bool:
         """Whether an output pixel depends on one input pixel only."""
-        return self.k_h == self.k_w == 1 and self.pad_top == self.pad_left == 0
+        return self.k_h == self.k_w == 1 and not self.pads_anything
+
+    @property
+    def pads_anything(self) -> bool:
+        """Whether any tap falls outside the input."""
+        return (
+            max(self.pad_top, self.pad_left) > 0
+            or self.plane_h > self.in_h
+            or self.plane_w > self.in_w
+        )
 
     @property
     def plane_h(self) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,8 +13,11 @@ from edgefactor.export.conv_geometry import ConvGeometry, ConvProof
 from edgefactor.export.kernel_costs import InstructionModel, KernelShape
 from edgefactor.export.packing import (
     BLOCK_CHANNELS,
+    BLOCK_TAPS,
     block_order,
     encoded_bytes,
+    o8_order,
+    o8_words,
 )
 
 HEADERS = ("ef_numerics.h", "ef_weights.h", "ef_conv2d.h")
@@ -192,6 +195,104 @@ DEPTHWISE = Variant(
     ),
 )
 
+# ---- convolution and dense with SMLAD -----------------------------------------------------------
+
+O8 = Decoder(symbol="ef_decoder_o8", sources=("ef_decoder_o8.c",), code_bytes=120)
+O8_4BIT = Decoder(symbol="ef_decoder_o8_4bit", sources=("ef_decoder_o8_4bit.c",), code_bytes=128)
+O8_4BIT_LUT_BYTES = 512
+O8_SOURCES = (*HEADERS, "ef_simd.h", "ef_o8.h", "ef_o8_block.c", "ef_o8_expand.c")
+
+
+def _o8_decoder(encoding: Encoding) -> Decoder:
+    if encoding.bits == 8:
+        return NO_DECODER
+    return O8_4BIT if encoding.bits == 4 else O8
+
+
+def _o8_shape(geometry: ConvGeometry, encoding: Encoding) -> KernelShape:
+    taps = -(-geometry.taps // BLOCK_TAPS) * BLOCK_TAPS
+    tile = taps * BLOCK_CHANNELS
+    coded = encoding.bits < 8
+    pixels = geometry.out_h * geometry.out_w
+    return KernelShape(
+        stored_codes=tile * _blocks(geometry),
+        tile_codes=tile,
+        tile_bytes=tile if coded else 0,
+        lut_bytes=O8_4BIT_LUT_BYTES if encoding.bits == 4 else 0,
+        pixel_bytes=2 * taps,
+        strip_step=2,
+        max_strip=-(-pixels // 2) * 2,
+        row_bytes=2 * taps,
+    )
+
+
+def _o8_pack(order: Int8Array, encoding: Encoding) -> tuple[str, NDArray[np.integer]]:
+    if encoding.bits == 8:
+        return "uint32_t", o8_words(order)
+    return "uint8_t", encoded_bytes(order, encoding)
+
+
+def _o8_strip_bytes(geometry: ConvGeometry, strip: int) -> int:
+    taps = -(-geometry.taps // BLOCK_TAPS) * BLOCK_TAPS
+    return 2 * taps + 2 * taps * (strip + strip % 2)
+
+
+CONV_DSP = Variant(
+    kernel="ef_conv2d_s8_dsp",
+    sources=(*O8_SOURCES, "ef_o8_pairs.c", "ef_conv2d_s8_dsp.c"),
+    needs_dsp=True,
+    why_not=lambda geometry, proof, encoding: proof.o8,
+    order=lambda codes, geometry, padding: o8_order(codes, geometry.groups, padding),
+    pack=_o8_pack,
+    value_offset=0,
+    shape=_o8_shape,
+    strip_bytes=_o8_strip_bytes,
+    decoder=_o8_decoder,
+    model=InstructionModel(
+        mac=0.78,
+        gather=1.6,
+        output=11.0,
+        block=80.0,
+        decode={1: 7.0, 2: 7.0, 3: 7.0, 4: 1.6, 5: 8.0, 6: 8.0},
+        lut=1200.0,
+    ),
+    in_place=_fits_strip_in_place,
+)
+
+
+def _why_not_dense(geometry: ConvGeometry, proof: ConvProof) -> str:
+    if not geometry.is_dense:
+        return "not a dense layer"
+    return proof.o8
+
+
+def _dense_shape(geometry: ConvGeometry, encoding: Encoding) -> KernelShape:
+    return replace(_o8_shape(geometry, encoding), strip_step=1, max_strip=1, row_bytes=0)
+
+
+DENSE_DSP = Variant(
+    kernel="ef_dense_s8_dsp",
+    sources=(*O8_SOURCES, "ef_o8_single.c", "ef_dense_s8_dsp.c"),
+    needs_dsp=True,
+    why_not=lambda geometry, proof, encoding: _why_not_dense(geometry, proof),
+    order=lambda codes, geometry, padding: o8_order(codes, 1, padding),
+    pack=_o8_pack,
+    value_offset=0,
+    shape=_dense_shape,
+    strip_bytes=lambda geometry, strip: 2 * -(-geometry.taps // BLOCK_TAPS) * BLOCK_TAPS,
+    decoder=_o8_decoder,
+    model=InstructionModel(
+        mac=0.91,
+        gather=1.6,
+        output=14.0,
+        block=80.0,
+        decode={1: 7.0, 2: 7.0, 3: 7.0, 4: 1.6, 5: 8.0, 6: 8.0},
+        lut=1200.0,
+    ),
+    # The whole input is copied out first.
+    in_place=lambda geometry: geometry.out_c <= geometry.in_c,
+)
+
 # ---- the plain twin of all of them --------------------------------------------------------------
 
 REFERENCE = Variant(
@@ -217,7 +318,7 @@ REFERENCE = Variant(
     in_place=lambda geometry: False,
 )
 
-VARIANTS = (CONV, DEPTHWISE)
+VARIANTS = (CONV, DEPTHWISE, CONV_DSP, DENSE_DSP)
 """What a layer may get."""
 ALL_VARIANTS = (*VARIANTS, REFERENCE)
 """What may be asked for by name."""

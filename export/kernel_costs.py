@@ -28,6 +28,7 @@ class KernelShape:
         pixel_bytes: Scratch for one gathered output pixel, or for the plane.
         strip_step: Strips are a multiple of this many pixels.
         max_strip: No more pixels than this are of use.
+        row_bytes: Scratch for gathering, whatever the strip's length.
     """
 
     stored_codes: int
@@ -37,6 +38,7 @@ class KernelShape:
     pixel_bytes: int
     strip_step: int = 1
     max_strip: int = 1
+    row_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +64,7 @@ class InstructionModel:
 
 def strip_pixels(shape: KernelShape, scratch_limit: int) -> int:
     """The most output pixels that fit the limit; at least one step, even if that does not."""
-    fixed = shape.lut_bytes + shape.tile_bytes
+    fixed = shape.lut_bytes + shape.tile_bytes + shape.row_bytes
     fitting = max(scratch_limit - fixed, 0) // shape.pixel_bytes
     wanted = min(fitting, shape.max_strip)
     return max(wanted // shape.strip_step, 1) * shape.strip_step

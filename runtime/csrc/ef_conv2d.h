@@ -46,6 +46,12 @@ void ef_conv2d_s8(const ef_conv2d_args *a, const int8_t *in, int8_t *out, void *
  * out_c == in_c and the map keeps its size. */
 void ef_depthwise_s8(const ef_conv2d_args *a, const int8_t *in, int8_t *out, void *scratch);
 
+/* For cores with SMLAD. Weights in o8 order (ef_o8.h). `in` is 4-aligned. */
+void ef_conv2d_s8_dsp(const ef_conv2d_args *a, const int8_t *in, int8_t *out, void *scratch);
+
+/* The same where the kernel covers the whole input, without padding: one output pixel. */
+void ef_dense_s8_dsp(const ef_conv2d_args *a, const int8_t *in, int8_t *out, void *scratch);
+
 #ifdef __cplusplus
 }
 #endif

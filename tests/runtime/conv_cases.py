@@ -58,6 +58,7 @@ def cases() -> tuple[ConvLayer, ...]:
         "dense": conv((1, 1, 64), 10),
         "dense small": conv((1, 1, 16), 4),
         "dense odd": conv((1, 1, 37), 13, in_zero_point=-128, out_zero_point=-128),
+        "dense by a kernel as large as the map": conv((3, 2, 5), 6, (3, 2), in_zero_point=4),
         "dense one": conv((1, 1, 1), 4),
         "relu": conv((5, 5, 8), 8, (3, 3), clamp_min=-20, out_zero_point=-20),
         "relu6": conv(

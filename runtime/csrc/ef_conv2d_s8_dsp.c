@@ -1,0 +1,190 @@
+#include "ef_conv2d.h"
+#include "ef_numerics.h"
+#include "ef_o8.h"
+#include "ef_simd.h"
+
+/* What every strip of one call shares. */
+typedef struct {
+    const ef_conv2d_args *a;
+    const int8_t *in;
+    uint32_t group_in_c;
+    uint32_t taps;   /* of one output channel */
+    uint32_t groups; /* of 4 taps, the last one filled up with zeros */
+    int8_t *rows;    /* two gathered receptive fields */
+} strip_source;
+
+static int8_t *copy_bytes(int8_t *to, const int8_t *from, uint32_t count)
+{
+    int8_t *end = to + count;
+    if (count >= 4) {
+        const int8_t *last = from + count - 4;
+        for (int8_t *stop = end - 4; to < stop; to += 4, from += 4) {
+            ef_store_word(to, ef_load_word(from));
+        }
+        ef_store_word(end - 4, ef_load_word(last)); /* may lie over the word before */
+    } else {
+        while (to != end) {
+            *to++ = *from++;
+        }
+    }
+    return end;
+}
+
+static int8_t *fill_bytes(int8_t *to, int32_t value, uint32_t count)
+{
+    for (int8_t *end = to + count; to != end; to++) {
+        *to = (int8_t)value;
+    }
+    return to;
+}
+
+/* The receptive field at (y0, x0), channels from first_c on, as bytes in the order of the taps. */
+static void gather(const strip_source *s, int32_t y0, int32_t x0, uint32_t first_c, int8_t *row)
+{
+    const ef_conv2d_args *a = s->a;
+    const int contiguous = a->groups == 1 && a->dilation_w == 1;
+    for (int32_t ky = 0; ky < a->kernel_h; ky++) {
+        const int32_t y = y0 + ky * a->dilation_h;
+        const int8_t *line = s->in + y * a->in_w * a->in_c + first_c;
+        if (y < 0 || y >= a->in_h) {
+            row = fill_bytes(row, a->in_zero_point, a->kernel_w * s->group_in_c);
+        } else if (contiguous) {
+            const int32_t before = x0 < 0 ? -x0 : 0;
+            const int32_t after = a->in_w - x0 < a->kernel_w ? a->in_w - x0 : a->kernel_w;
+            const uint32_t left = (uint32_t)(before < a->kernel_w ? before : a->kernel_w);
+            const uint32_t inside = after > before ? (uint32_t)(after - before) : 0;
+            row = fill_bytes(row, a->in_zero_point, left * a->in_c);
+            row = copy_bytes(row, line + (x0 + before) * a->in_c, inside * a->in_c);
+            row = fill_bytes(row, a->in_zero_point, (a->kernel_w - left - inside) * a->in_c);
+        } else {
+            for (int32_t kx = 0; kx < a->kernel_w; kx++) {
+                const int32_t x = x0 + kx * a->dilation_w;
+                row = x < 0 || x >= a->in_w ? fill_bytes(row, a->in_zero_point, s->group_in_c)
+                                            : copy_bytes(row, line + x * a->in_c, s->group_in_c);
+            }
+        }
+    }
+    fill_bytes(row, 0, 4 * s->groups - s->taps);
+}
+
+/* Expands the receptive fields of pixels `first` and `second` into the strip. */
+static uint32_t *add_pair(const strip_source *s, uint32_t first, uint32_t second, uint32_t first_c,
+                          uint32_t *strip)
+{
+    const ef_conv2d_args *a = s->a;
+    const uint32_t pixel[2] = {first, second};
+    int32_t y0[2];
+    int32_t x0[2];
+    /* Runs of whole words inside the map need no copy. */
+    int direct = a->groups == 1 && a->dilation_w == 1 && a->in_c % 4 == 0;
+    for (uint32_t i = 0; i < 2; i++) {
+        const uint32_t oy = pixel[i] / a->out_w;
+        y0[i] = (int32_t)oy * a->stride_h - a->pad_top;
+        x0[i] = (int32_t)(pixel[i] - oy * a->out_w) * a->stride_w - a->pad_left;
+        direct = direct && y0[i] >= 0 && y0[i] + (a->kernel_h - 1) * a->dilation_h < a->in_h &&
+                 x0[i] >= 0 && x0[i] + a->kernel_w <= a->in_w;
+    }
+    if (direct) {
+        const uint32_t line = (uint32_t)a->in_w * a->in_c;
+        const int8_t *from[2];
+        for (uint32_t i = 0; i < 2; i++) {
+            from[i] = s->in + (uint32_t)y0[i] * line + (uint32_t)x0[i] * a->in_c;
+        }
+        for (uint32_t ky = 0; ky < a->kernel_h; ky++) {
+            strip = ef_o8_expand_pair(strip, from[0], from[1], (uint32_t)a->kernel_w * a->in_c / 4);
+            from[0] += line * a->dilation_h;
+            from[1] += line * a->dilation_h;
+        }
+        return strip;
+    }
+    int8_t *const rows[2] = {s->rows, s->rows + 4 * s->groups};
+    gather(s, y0[0], x0[0], first_c, rows[0]);
+    gather(s, y0[1], x0[1], first_c, rows[1]);
+    return ef_o8_expand_pair(strip, rows[0], rows[1], s->groups);
+}
+
+/* Runs a block over a strip whose pixels or channels do not fill whole tiles. */
+static void run_ragged(ef_o8_block *block, const uint32_t *weights, const uint32_t *strip,
+                       uint32_t pixels, uint32_t channels, uint32_t pitch, int8_t *out)
+{
+    int8_t tile[2 * EF_O8_CHANNELS];
+    block->out_pitch = EF_O8_CHANNELS;
+    block->pairs = 1;
+    for (uint32_t pixel = 0; pixel < pixels; pixel += 2) {
+        ef_o8_pairs(block, weights, strip, tile);
+        for (uint32_t c = 0; c < channels; c++) {
+            out[c] = tile[c];
+            if (pixel + 1 < pixels) {
+                out[pitch + c] = tile[EF_O8_CHANNELS + c];
+            }
+        }
+        out += 2 * pitch;
+        strip += 4 * block->steps;
+    }
+}
+
+static void clamp(const ef_conv2d_args *a, int8_t *out, uint32_t count)
+{
+    for (int8_t *end = out + count; out != end; out++) {
+        *out = ef_clamp_s8(*out, a->clamp_min, a->clamp_max);
+    }
+}
+
+void ef_conv2d_s8_dsp(const ef_conv2d_args *a, const int8_t *in, int8_t *out, void *scratch)
+{
+    const ef_weights *weights = &a->weights;
+    const uint32_t group_out_c = (uint32_t)a->out_c / a->groups;
+    const uint32_t group_in_c = (uint32_t)a->in_c / a->groups;
+    const uint32_t taps = (uint32_t)a->kernel_h * a->kernel_w * group_in_c;
+    const uint32_t pixels = (uint32_t)a->out_h * a->out_w;
+    const uint32_t steps = (taps + EF_O8_TAPS - 1) / EF_O8_TAPS;
+    const uint32_t tile_codes = steps * EF_O8_TAPS * EF_O8_CHANNELS;
+    int8_t *rows = (int8_t *)scratch + a->strip_offset;
+    uint32_t *strip = (uint32_t *)(void *)(rows + 2 * EF_O8_TAPS * steps);
+    uint32_t *tile = (uint32_t *)(void *)((int8_t *)scratch + a->tile_offset);
+    const strip_source source = {a, in, group_in_c, taps, steps, rows};
+
+    if (weights->decoder != NULL && weights->decoder->prepare != NULL) {
+        weights->decoder->prepare(weights, scratch);
+    }
+    for (uint32_t pixel = 0; pixel < pixels; pixel += a->strip_pixels) {
+        const uint32_t left = pixels - pixel;
+        const uint32_t n = left < a->strip_pixels ? left : a->strip_pixels;
+        int8_t *target = out + pixel * a->out_c;
+        uint32_t first = 0; /* code of the block */
+        for (uint32_t group = 0; group < a->groups; group++) {
+            uint32_t *end = strip;
+            for (uint32_t p = 0; p < n; p += 2) {
+                const uint32_t second = p + 1 < n ? p + 1 : p;
+                end = add_pair(&source, pixel + p, pixel + second, group * group_in_c, end);
+            }
+            for (uint32_t c = 0; c < group_out_c; c += EF_O8_CHANNELS) {
+                const uint32_t channels =
+                    group_out_c - c < EF_O8_CHANNELS ? group_out_c - c : EF_O8_CHANNELS;
+                const uint32_t *words = (const uint32_t *)weights->data + first / 4;
+                ef_o8_block block;
+                if (weights->decoder != NULL) {
+                    weights->decoder->decode(weights, scratch, first, tile_codes, tile);
+                    words = tile;
+                }
+                const uint32_t oc = group * group_out_c + c;
+                ef_o8_begin_block(a, oc, channels, &block);
+                block.steps = steps;
+                uint32_t whole = channels == EF_O8_CHANNELS ? n / 2 : 0;
+                if (whole != 0) {
+                    block.out_pitch = a->out_c;
+                    block.pairs = whole;
+                    ef_o8_pairs(&block, words, strip, target + oc);
+                }
+                if (2 * whole < n) {
+                    run_ragged(&block, words, strip + 4 * whole * steps, n - 2 * whole, channels,
+                               a->out_c, target + 2 * whole * a->out_c + oc);
+                }
+                first += tile_codes;
+            }
+        }
+        if (a->clamp_min > -128 || a->clamp_max < 127) {
+            clamp(a, target, n * a->out_c);
+        }
+    }
+}

@@ -1,0 +1,60 @@
+/* Inner loops of the convolution and dense kernels for int8 weights in "o8" words.
+ *
+ * A word holds 2 output channels x 2 taps: its halves, for taps k and k + 2, are 256 * a + b of the
+ * even and odd channel's weights as a signed int16. SMLAD of the word adds up 256 * sum(xa) +
+ * sum(xb); SMLAD of its sign-extended low bytes gives sum(xb) alone; subtracting once at the end
+ * separates the two. That takes one SXTB16 for 4 weights, and is exact while |sum(xa)| < 2^23
+ * (wrap-around in between does no harm).
+ *
+ * Inputs are int16 pairs of taps (0,2), (1,3), (4,6), (5,7), ... as SXTB16 leaves them.
+ */
+#ifndef EF_O8_H
+#define EF_O8_H
+
+#include <stdint.h>
+
+#include "ef_conv2d.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define EF_O8_CHANNELS 4u
+#define EF_O8_TAPS 4u /* taps per step: 2 input words a pixel, 4 weight words */
+
+/* One block of 4 output channels; the assembler knows the offsets. */
+typedef struct ef_o8_block {
+    int32_t start[EF_O8_CHANNELS]; /* 256 * bias(a) + bias(b), bias(b), twice */
+    struct {
+        int32_t multiplier, offset, shift; /* see ef_requantize_doubled */
+    } channel[EF_O8_CHANNELS];
+    int32_t out_pitch; /* from one output pixel to the next */
+    uint32_t steps;    /* taps / EF_O8_TAPS, at least 1 */
+    uint32_t pairs;    /* pixel pairs, at least 1 */
+} ef_o8_block;
+
+/* Fills start and channel for `count` channels from `first_channel` on; the rest become 0. */
+void ef_o8_begin_block(const ef_conv2d_args *a, uint32_t first_channel, uint32_t count,
+                       ef_o8_block *block);
+
+/* 2 pixels x 4 channels at a time. strip: [pair][tap pair][pixel]; weights: [tap pair][2];
+ * writes 4 channels of 2 * pairs pixels. */
+void ef_o8_pairs(const ef_o8_block *block, const uint32_t *weights, const uint32_t *strip,
+                 int8_t *out);
+
+/* 1 pixel x 4 channels. strip: [tap pair]; weights as above; writes 4 bytes. */
+void ef_o8_single(const ef_o8_block *block, const uint32_t *weights, const uint32_t *strip,
+                  int8_t *out);
+
+/* Expands 4 * groups taps of two pixels to [tap pair][pixel]. Returns the end of `to`. */
+uint32_t *ef_o8_expand_pair(uint32_t *to, const int8_t *first, const int8_t *second,
+                            uint32_t groups);
+
+/* Expands 4 * groups taps of one pixel to [tap pair]. */
+void ef_o8_expand(uint32_t *to, const int8_t *from, uint32_t groups);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

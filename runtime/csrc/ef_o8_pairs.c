@@ -1,0 +1,149 @@
+#include "ef_o8.h"
+#include "ef_simd.h"
+
+#if EF_HAS_DSP
+
+/* r0 strip, r1 weights, r2-r5 sums of the first pixel, r6-r9 of the second, r10-r11 weights,
+ * r12 and lr inputs. Stack: 0 block, 4 weights, 8 out, 12 pairs left, 16 where the loop is
+ * entered, 20 end of the weights. The loop is 4 steps of 96 bytes; it is entered in the middle when
+ * the steps are no multiple of 4. */
+EF_NAKED void ef_o8_pairs(EF_UNUSED const ef_o8_block *block, EF_UNUSED const uint32_t *weights,
+                          EF_UNUSED const uint32_t *strip, EF_UNUSED int8_t *out)
+{
+    __asm__ volatile(
+        ".syntax unified\n"
+        ".macro ef_o8_pairs_taps\n"
+        "ldrd r10, r11, [r1], #8\n"
+        "ldrd r12, lr, [r0], #8\n"
+        "smlad r2, r10, r12, r2\n"
+        "smlad r6, r10, lr, r6\n"
+        "smlad r4, r11, r12, r4\n"
+        "smlad r8, r11, lr, r8\n"
+        "sxtb16 r10, r10\n"
+        "sxtb16 r11, r11\n"
+        "smlad r3, r10, r12, r3\n"
+        "smlad r7, r10, lr, r7\n"
+        "smlad r5, r11, r12, r5\n"
+        "smlad r9, r11, lr, r9\n"
+        ".endm\n"
+        ".macro ef_o8_pairs_separate a, b\n"
+        "sub \\a, \\a, \\b\n"
+        "asr \\a, \\a, #7\n"
+        "lsl \\b, \\b, #1\n"
+        ".endm\n"
+        ".macro ef_o8_pairs_requantize x, y\n"
+        "ldm r1!, {r10, r11, r12}\n"
+        "smmulr \\x, \\x, r10\n"
+        "smmulr \\y, \\y, r10\n"
+        "add \\x, \\x, \\x, asr #31\n"
+        "add \\y, \\y, \\y, asr #31\n"
+        "add \\x, \\x, r11\n"
+        "add \\y, \\y, r11\n"
+        "asr \\x, \\x, r12\n"
+        "asr \\y, \\y, r12\n"
+        "ssat \\x, #8, \\x\n"
+        "ssat \\y, #8, \\y\n"
+        ".endm\n"
+        "push {r4-r11, lr}\n"
+        "sub sp, sp, #28\n"
+        "strd r0, r1, [sp]\n"
+        "str r3, [sp, #8]\n"
+        "ldrd r4, r5, [r0, #68]\n"
+        "str r5, [sp, #12]\n"
+        "add r5, r1, r4, lsl #4\n"
+        "str r5, [sp, #20]\n"
+        "rsb r4, r4, #0\n"
+        "and r4, r4, #3\n"
+        "add r4, r4, r4, lsl #1\n"
+        "adr r5, 2f\n"
+        "add r4, r5, r4, lsl #5\n"
+        "add r4, r4, #1\n"
+        "str r4, [sp, #16]\n"
+        "mov r0, r2\n"
+        "1:\n"
+        "ldr r1, [sp]\n"
+        "ldm r1, {r2-r5}\n"
+        "mov r6, r2\n"
+        "mov r7, r3\n"
+        "mov r8, r4\n"
+        "mov r9, r5\n"
+        "ldr r1, [sp, #4]\n"
+        "ldr pc, [sp, #16]\n"
+        ".balign 4\n"
+        "2:\n"
+        ".rept 8\n"
+        "ef_o8_pairs_taps\n"
+        ".endr\n"
+        "ldr r10, [sp, #20]\n"
+        "cmp r1, r10\n"
+        "bne 2b\n"
+        "ldr r1, [sp]\n"
+        "ef_o8_pairs_separate r2, r3\n"
+        "ef_o8_pairs_separate r4, r5\n"
+        "ef_o8_pairs_separate r6, r7\n"
+        "ef_o8_pairs_separate r8, r9\n"
+        "add r1, r1, #16\n"
+        "ef_o8_pairs_requantize r2, r6\n"
+        "ef_o8_pairs_requantize r3, r7\n"
+        "ef_o8_pairs_requantize r4, r8\n"
+        "ef_o8_pairs_requantize r5, r9\n"
+        "ldr r10, [r1]\n"
+        "ldrd r1, r11, [sp, #8]\n"
+        "strb r2, [r1]\n"
+        "strb r3, [r1, #1]\n"
+        "strb r4, [r1, #2]\n"
+        "strb r5, [r1, #3]\n"
+        "add r1, r1, r10\n"
+        "strb r6, [r1]\n"
+        "strb r7, [r1, #1]\n"
+        "strb r8, [r1, #2]\n"
+        "strb r9, [r1, #3]\n"
+        "add r1, r1, r10\n"
+        "subs r11, r11, #1\n"
+        "strd r1, r11, [sp, #8]\n"
+        "bne 1b\n"
+        "add sp, sp, #28\n"
+        "pop {r4-r11, pc}\n"
+        ".purgem ef_o8_pairs_taps\n"
+        ".purgem ef_o8_pairs_separate\n"
+        ".purgem ef_o8_pairs_requantize\n");
+}
+
+#else
+
+void ef_o8_pairs(const ef_o8_block *block, const uint32_t *weights, const uint32_t *strip,
+                 int8_t *out)
+{
+    for (uint32_t pair = 0; pair < block->pairs; pair++) {
+        int32_t sum[2][EF_O8_CHANNELS];
+        const uint32_t *w = weights;
+        memcpy(sum[0], block->start, sizeof sum[0]);
+        memcpy(sum[1], block->start, sizeof sum[1]);
+        for (uint32_t tap_pair = 0; tap_pair < 2 * block->steps; tap_pair++) {
+            for (uint32_t c = 0; c < EF_O8_CHANNELS; c += 2) {
+                const uint32_t both = ef_load_word(w++);
+                const uint32_t odd = ef_sxtb16(both);
+                for (uint32_t pixel = 0; pixel < 2; pixel++) {
+                    sum[pixel][c] = ef_smlad(both, strip[pixel], sum[pixel][c]);
+                    sum[pixel][c + 1] = ef_smlad(odd, strip[pixel], sum[pixel][c + 1]);
+                }
+            }
+            strip += 2;
+        }
+        for (uint32_t pixel = 0; pixel < 2; pixel++) {
+            for (uint32_t c = 0; c < EF_O8_CHANNELS; c++) {
+                /* doubled; an even channel still carries its neighbour */
+                const uint32_t mixed = (uint32_t)sum[pixel][c];
+                const int32_t doubled =
+                    c % 2 == 0 ? (int32_t)(mixed - (uint32_t)sum[pixel][c + 1]) >> 7
+                               : (int32_t)(2 * mixed);
+                out[c] = (int8_t)ef_requantize_doubled(
+                    doubled, block->channel[c].multiplier, block->channel[c].offset,
+                    block->channel[c].shift);
+            }
+            out += block->out_pitch;
+        }
+    }
+}
+
+#endif
