@@ -59,7 +59,7 @@ class _Writer:
 
     def initializer(self, data: Array, hint: str) -> str:
         name = self.fresh(hint)
-        self.initializers.append(numpy_helper.from_array(np.ascontiguousarray(data), name))
+        self.initializers.append(numpy_helper.from_array(np.asarray(data, order="C"), name))
         return name
 
     def literal(self, data: Array) -> str:
@@ -78,7 +78,9 @@ class _Writer:
         if tensor in self.values:
             return self.values[tensor]
         rank = len(self.graph.tensors[tensor].shape)
-        self.values[tensor] = self.read_weights(tensor, TO_NCHW if rank == 4 else tuple(range(rank)))
+        self.values[tensor] = self.read_weights(
+            tensor, TO_NCHW if rank == 4 else tuple(range(rank))
+        )
         return self.values[tensor]
 
     def read_weights(self, tensor: str, perm: tuple[int, ...]) -> str:

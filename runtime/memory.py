@@ -27,6 +27,9 @@ ARENA_SYMBOL = "ef_firmware_arena"
 
 STACK_SECTION = ".stack"
 
+BSS_ALIGNMENT = 8
+"""To which targets/support/sections.ld rounds the end of .bss."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Image:
@@ -90,12 +93,13 @@ def ram_use(elf: Path, touched: TouchedMemory) -> RamUse:
     cleared_bytes = sum(
         section.size_bytes for section in image.cleared if section.name != STACK_SECTION
     )
+    # The section's end is rounded up: what that adds to the arena is no variable.
+    arena_bytes = -(-image.objects[ARENA_SYMBOL] // BSS_ALIGNMENT) * BSS_ALIGNMENT
     return RamUse(
         arena_planned_bytes=touched.arena_planned_bytes,
         arena_bytes=touched.arena_end_byte,
         stack_bytes=touched.stack_bytes,
-        # Rounding at the end of .bss counts as static: it is RAM that nothing else can use.
-        static_bytes=cleared_bytes + image.initialized_bytes - image.objects[ARENA_SYMBOL],
+        static_bytes=cleared_bytes + image.initialized_bytes - arena_bytes,
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from edgefactor.errors import DataError, MissingToolError
+from edgefactor.errors import DataError, MissingToolError, ToolError
 from edgefactor.runtime.sample_runner import Array, SampleRunner
 
 _TYPES = {"tensor(float)": np.float32, "tensor(int8)": np.int8, "tensor(uint8)": np.uint8}
@@ -29,6 +29,7 @@ class OnnxRuntimeRunner(SampleRunner):
 
         Raises:
             MissingToolError: ONNX Runtime is not installed.
+            ToolError: It refuses the model.
         """
         try:
             import onnxruntime
@@ -53,15 +54,25 @@ class OnnxRuntimeRunner(SampleRunner):
         return values
 
     def _session(self, inner: tuple[str, ...]) -> Any:
-        if inner not in self._sessions:
-            options = self._library.SessionOptions()
-            # More threads cost more than they bring in networks of this size.
-            options.intra_op_num_threads = 1
-            options.log_severity_level = 3
-            self._sessions[inner] = self._library.InferenceSession(
-                self._with_outputs(inner), options, providers=["CPUExecutionProvider"]
+        if inner in self._sessions:
+            return self._sessions[inner]
+        options = self._library.SessionOptions()
+        # More threads cost more than they bring in networks of this size.
+        options.intra_op_num_threads = 1
+        options.log_severity_level = 3
+        content = self._with_outputs(inner)
+        try:
+            session = self._library.InferenceSession(
+                content, options, providers=["CPUExecutionProvider"]
             )
-        return self._sessions[inner]
+        except Exception as error:  # its own classes share no base but this
+            raise ToolError(
+                "ONNX Runtime refuses the model",
+                where=f"onnxruntime {self._library.__version__}",
+                found=str(error),
+            ) from error
+        self._sessions[inner] = session
+        return session
 
     def _with_outputs(self, inner: tuple[str, ...]) -> bytes:
         if not inner:
