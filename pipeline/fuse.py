@@ -63,7 +63,9 @@ def _fold_channel_scale(graph: Graph) -> Graph | None:
         bias = np.asarray(graph.tensors[op.inputs[2]].values, np.float32)
         names = (f"{op.inputs[1]}.folded", f"{op.inputs[2]}.folded")
         new = {
-            names[0]: constant(names[0], (weights * factor[:, None, None, None]).astype(np.float32)),
+            names[0]: constant(
+                names[0], (weights * factor[:, None, None, None]).astype(np.float32)
+            ),
             names[1]: constant(names[1], (bias * factor + offset).astype(np.float32)),
         }
         merged = replace(op, inputs=(op.inputs[0], *names), outputs=after.outputs)
@@ -117,6 +119,8 @@ def _fuse_activation(graph: Graph) -> Graph | None:
         activation = _as_activation(after) if isinstance(after, Lookup) else None
         if after is None or activation is None:
             continue
+        if activation == "relu6" and not isinstance(op, Conv2D):
+            continue  # element-wise kernels clamp at the zero point only
         merged = replace(op, activation=activation, outputs=after.outputs)
         return _merge(graph, op, after, merged, {})
     return None

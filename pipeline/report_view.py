@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -61,7 +63,7 @@ def _ladder(report: Report) -> Table:
             _count(rung.elements),
             _count(rung.differing_elements),
             largest + unit,
-            "equal" if rung.sqnr_db is None else f"{rung.sqnr_db:.1f} dB",
+            "equal" if rung.sqnr_db is None or math.isinf(rung.sqnr_db) else f"{rung.sqnr_db:.1f} dB",
             "-" if rung.argmax_agreement is None else f"{100 * rung.argmax_agreement:.1f} %",
         )
     return table

@@ -3,19 +3,39 @@
 from __future__ import annotations
 
 from edgefactor.export.ir import Op
-from edgefactor.export.ops import concat, conv, pad, pool, reshape, resize, slice
+from edgefactor.export.ops import (
+    concat,
+    conv,
+    elementwise,
+    lookup,
+    pad,
+    pool,
+    prelu,
+    requantize,
+    reshape,
+    resize,
+    slice,
+    softmax,
+)
 from edgefactor.export.ops.family import Family
 
 FAMILIES: tuple[Family, ...] = (
     concat.FAMILY,
     conv.FAMILY,
+    elementwise.ADD,
+    elementwise.MUL,
+    elementwise.SUB,
+    lookup.FAMILY,
     pad.FAMILY,
     pool.AVERAGE,
     pool.MAXIMUM,
+    prelu.FAMILY,
+    requantize.FAMILY,
     reshape.RESHAPE,
     reshape.TRANSPOSE,
     resize.FAMILY,
     slice.FAMILY,
+    softmax.FAMILY,
 )
 
 OP_TYPES: dict[str, type[Op]] = {family.op.__name__: family.op for family in FAMILIES}
