@@ -31,11 +31,11 @@ def _fixed(real: float, integer_bits: int = 0) -> int:
 
 def shift_left_saturating(x: IntArray, bits: int) -> IntArray:
     """``x * 2**bits``, kept within int32."""
-    return np.clip(np.asarray(x, np.int64) << bits, INT32_MIN, INT32_MAX)
+    return np.asarray(np.clip(np.asarray(x, np.int64) << bits, INT32_MIN, INT32_MAX))
 
 
 def input_radius(integer_bits: int, left_shift: int) -> int:
-    """Largest difference whose rescaled value still fits ``integer_bits``, as TFLite computes it."""
+    """Largest difference whose rescaled value fits ``integer_bits``, as TFLite computes it."""
     largest = ((1 << integer_bits) - 1) * 2.0 ** (31 - integer_bits) / 2.0**left_shift
     return math.floor(largest)
 
@@ -106,3 +106,50 @@ def tanh(a: IntArray, integer_bits: int) -> IntArray:
     # exp(-2|a|): the same bits with the binary point one place to the right.
     magnitude = one_minus_over_one_plus(exp_on_negative_values(-np.abs(a), integer_bits + 1))
     return np.where(a == 0, 0, np.where(a < 0, -magnitude, magnitude))
+
+
+def leading_zeros(x: IntArray) -> IntArray:
+    """Zero bits above the highest set bit of positive int32 values."""
+    return 32 - np.frexp(np.asarray(x, np.float64))[1].astype(np.int64)
+
+
+def reciprocal(x: IntArray, integer_bits: int) -> tuple[IntArray, IntArray]:
+    """``1 / x`` for x >= 1 with ``integer_bits``.
+
+    Returns:
+        ``(mantissa, exponent)``: the result is ``mantissa / 2**31 / 2**exponent``.
+    """
+    zeros = leading_zeros(x)
+    fraction = (np.asarray(x, np.int64) << zeros) - (1 << 31)
+    return one_over_one_plus(fraction), integer_bits - zeros
+
+
+def log(x: IntArray, integer_bits: int, result_bits: int) -> IntArray:
+    """Natural logarithm of x >= 1 with ``integer_bits``; the result has ``result_bits``.
+
+    x is written as r * 2**p with r about the fourth root of 1/2, in whichever of two ways (p whole
+    or p halved) brings r nearest; log(r) is a rational function of r - 2**(-1/4).
+    """
+    x = np.asarray(x, np.int64)
+    sum_bits = result_bits + 1
+    centre, half_root = _fixed(0.5**0.25), _fixed(0.5**0.5)
+    root = 2.0**0.25
+    quarter = 1 << (29 - sum_bits)
+
+    zeros = leading_zeros(x)
+    upper = shift_left_saturating(multiply(x << (zeros - 1), half_root), 1)
+    upper_power = ((integer_bits - zeros) << (31 - sum_bits)) + quarter
+    headroom = leading_zeros(multiply(x, half_root)) - 1
+    lower = np.minimum(x << headroom, INT32_MAX)
+    lower_power = ((integer_bits - headroom) << (31 - sum_bits)) - quarter
+    r, power = np.minimum(upper, lower), np.maximum(upper_power, lower_power)
+
+    p = (r + centre + 1) // 2
+    q = 2 * (r - centre)
+    square = multiply(q, q)
+    numerator = multiply(q, r) + multiply(multiply(q, square), _fixed(11 / 240 * root))
+    inner = _fixed(2 / root - root) + q + multiply(square, _fixed(root / 20))
+    denominator = multiply(p, inner) + multiply(q, _fixed(root / 4))
+    scaled = rounding_divide_by_pot(numerator, sum_bits)
+    total = multiply(power, _fixed(math.log(2))) + multiply(scaled, one_over_one_plus(denominator))
+    return shift_left_saturating(total, 1)

@@ -1,0 +1,61 @@
+#include "ef_mul.h"
+#include "ef_saturate.h"
+
+/* floor((product * multiplier + 2^30) / 2^31) for |product| <= 255 * 255. */
+static inline int32_t scale(int32_t product, int32_t multiplier)
+{
+#if defined(__ARM_FEATURE_DSP) && defined(__GNUC__)
+    int32_t result;
+    __asm__("smmulr %0, %1, %2" : "=r"(result) : "r"(product * 2), "r"(multiplier));
+    return result;
+#elif defined(__ARM_ARCH_6M__)
+    /* No 32 x 32 -> 64 multiply here: multiplier = high * 2^16 + middle * 2 + odd, and the sums
+     * below stay within 32 bits because high and middle are at most 2^15 - 1. */
+    const int32_t high = multiplier >> 16;
+    const int32_t middle = (multiplier >> 1) & 0x7FFF;
+    const int32_t odd = (multiplier & 1) != 0 ? product >> 1 : 0;
+    return (product * high + (1 << 14) + ((product * middle + odd) >> 15)) >> 15;
+#else
+    return (int32_t)(((int64_t)product * multiplier + ((int64_t)1 << 30)) >> 31);
+#endif
+}
+
+static inline int8_t multiply(int8_t x1, int32_t zero1, int8_t x2, int32_t zero2,
+                              int32_t multiplier, int32_t constant, int32_t right)
+{
+    const int32_t scaled = scale((x1 - zero1) * (x2 - zero2), multiplier);
+    /* The sign makes halves round away from zero; `constant` is the half and the zero point. */
+    return ef_saturate_s8((scaled + (scaled >> 31) + constant) >> right);
+}
+
+static EF_OUT_OF_LINE void multiply_row(const void *args, const int8_t *in1, int32_t step1,
+                                        const int8_t *in2, int32_t step2, int8_t *out,
+                                        int32_t count)
+{
+    const ef_mul_args *a = (const ef_mul_args *)args;
+    const int32_t zero1 = a->zero_point1;
+    const int32_t zero2 = a->zero_point2;
+    const int32_t multiplier = a->multiplier;
+    const int32_t right = -a->shift;
+    const int32_t constant = a->out_zero_point * (1 << right) + (1 << (right - 1));
+    const int32_t low = a->low;
+    int8_t *const start = out;
+    for (int32_t left = count; left > 0; left--) {
+        *out++ = multiply(*in1, zero1, *in2, zero2, multiplier, constant, right);
+        in1 += step1;
+        in2 += step2;
+    }
+    /* Rare: a fused ReLU whose zero point is not the lowest code. */
+    if (low > INT8_MIN) {
+        for (int32_t i = 0; i < count; i++) {
+            if (start[i] < low) {
+                start[i] = (int8_t)low;
+            }
+        }
+    }
+}
+
+void ef_mul_s8(const ef_mul_args *a, const int8_t *in1, const int8_t *in2, int8_t *out)
+{
+    ef_broadcast_rows(&a->broadcast, in1, in2, out, multiply_row, a);
+}
