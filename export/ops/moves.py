@@ -11,7 +11,7 @@ from edgefactor.export.layer_code import Call, CValue, Ref
 
 #: Loops of ``ef_move_s8`` around its block of contiguous bytes.
 LOOPS = 5
-MOVE_SOURCES = ("ef_move.h", "ef_move_s8.c")
+MOVE_SOURCES = ("ef_move.h", "ef_move_s8.c", "ef_word4.h")
 FILL_SOURCES = ("ef_move.h", "ef_fill_s8.c")
 
 

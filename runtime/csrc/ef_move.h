@@ -27,6 +27,9 @@ typedef struct ef_move_args {
  * written is at or below the one read, and both only grow. */
 void ef_move_s8(const ef_move_args *a, const int8_t *in, int8_t *out);
 
+/* Plain twin. */
+void ef_move_s8_ref(const ef_move_args *a, const int8_t *in, int8_t *out);
+
 typedef struct ef_fill_args {
     uint32_t bytes;
     int8_t value;

@@ -115,8 +115,10 @@ def _guarded(size: int) -> NDArray[np.int8]:
     return raw[start : start + size + GUARD]
 
 
-def run_c(graph: Graph, inputs: Mapping[str, Codes], *, in_place: bool = False) -> Codes:
-    """The kernels that ``layer_code`` names, called on guarded memory."""
+def run_c(
+    graph: Graph, inputs: Mapping[str, Codes], *, in_place: bool = False, plain: bool = False
+) -> Codes:
+    """The kernels that ``layer_code`` names, or their plain twins, called on guarded memory."""
     (op,) = graph.ops
     code = ops.family_of(op).layer_code(op, graph, CTarget())
     output = graph.tensors[op.outputs[0]]
@@ -137,7 +139,9 @@ def run_c(graph: Graph, inputs: Mapping[str, Codes], *, in_place: bool = False) 
             memory[name.suffix if isinstance(name, Ref) else name].ctypes for name in call.inputs
         ]
         pointers = [args.ctypes, *sources, result.ctypes]
-        getattr(mover_library(), call.function)(*(p.data_as(ctypes.c_void_p) for p in pointers))
+        twin = f"{call.function.removesuffix('_ref')}_ref"
+        function = twin if plain and twin != "ef_fill_s8_ref" else call.function
+        getattr(mover_library(), function)(*(p.data_as(ctypes.c_void_p) for p in pointers))
     if not in_place:
         np.testing.assert_array_equal(result[output.elements :], 0x5A)
     return result[: output.elements].reshape(output.shape)
@@ -170,6 +174,7 @@ def check(graph: Graph, *, tflite: bool = True, onnx_lsb: int = 0) -> None:
     assert expected.shape == graph.tensors[op.outputs[0]].shape
     code = ops.family_of(op).layer_code(op, graph, CTarget())
     np.testing.assert_array_equal(run_c(graph, inputs), expected, "C")
+    np.testing.assert_array_equal(run_c(graph, inputs, plain=True), expected, "plain C")
     if code.in_place and not code.is_alias:
         found = run_c(graph, inputs, in_place=True)
         np.testing.assert_array_equal(found, expected, "C in place")
