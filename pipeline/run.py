@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import onnx
 
 from edgefactor.export import c_text
 from edgefactor.export.c_writer import CSources, write_c
+from edgefactor.export.cmake_writer import write_cmake
 from edgefactor.export.ir import Graph
 from edgefactor.export.layer_code import CTarget, IsaFeatures
 from edgefactor.export.onnx_writer import write_onnx
@@ -170,6 +172,8 @@ def _write_files(
     (folder / TFLITE).write_bytes(write_tflite(int8))
     (folder / GRAPH).write_text(to_json(int8), encoding="utf-8")
     texts = dict(sources.files)
+    kernels = [Path(name).name for name in sources.files if re.fullmatch(r"kernels/.*\.c", name)]
+    texts["CMakeLists.txt"] = write_cmake(sources.prefix, kernels, target)
     for name, path in support_files(target).items():
         texts[name] = path.read_text(encoding="utf-8")
     for name, text in texts.items():
