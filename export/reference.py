@@ -6,12 +6,15 @@ from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from edgefactor.export import ops
 from edgefactor.export.ir import Array, Graph
 
 
-def run_reference(graph: Graph, inputs: Mapping[str, NDArray[np.int8]]) -> dict[str, NDArray[np.int8]]:
+def run_reference(
+    graph: Graph, inputs: Mapping[str, NDArray[np.int8]]
+) -> dict[str, NDArray[np.int8]]:
     """Compute every activation for one sample.
 
     Args:
@@ -47,8 +50,11 @@ def run_samples(
         Tensor name -> codes ``[n, *tensor shape]``.
     """
     count = len(next(iter(inputs.values())))
-    rows = [
-        run_reference(graph, {name: codes[index] for name, codes in inputs.items()})
-        for index in range(count)
-    ]
+    # The products are small: threads of the BLAS cost more than they give, on a busy machine a
+    # hundred times as much.
+    with threadpool_limits(1):
+        rows = [
+            run_reference(graph, {name: codes[index] for name, codes in inputs.items()})
+            for index in range(count)
+        ]
     return {name: np.stack([row[name] for row in rows]) for name in rows[0]}

@@ -46,8 +46,9 @@ class _Statistics:
     counts: NDArray[np.int64] | None = None
 
     def see_extremes(self, values: NDArray[np.float32]) -> None:
-        self.low = min(self.low, float(values.min()))
-        self.high = max(self.high, float(values.max()))
+        # NumPy's minimum keeps a NaN, Python's min would lose it.
+        self.low = float(np.minimum(self.low, values.min()))
+        self.high = float(np.maximum(self.high, values.max()))
 
     def see_counts(self, values: NDArray[np.float32]) -> None:
         # numpy.histogram gives the same ten times slower.
@@ -97,6 +98,8 @@ def _entropy(statistics: _Statistics, counts: NDArray[np.int64]) -> Range:
         if step <= 0:
             return np.inf
         inside = (centres >= ends[0] - step) & (centres <= ends[1] + step)
+        if not inside.any():
+            return np.inf
         before = np.where(inside, counts, 0).astype(np.float64)
         edges = np.flatnonzero(inside)
         before[edges[0]] += counts[: edges[0]].sum()

@@ -174,9 +174,7 @@ def _gates(
     return tuple(gates)
 
 
-def _verified(
-    findings: ladder.Findings, accuracy: Accuracy, data: Dataset
-) -> tuple[str, ...]:
+def _verified(findings: ladder.Findings, accuracy: Accuracy, data: Dataset) -> tuple[str, ...]:
     kind = "random inputs" if data.random else "real inputs"
     lines = [
         f"{rung.rung}: {rung.elements:,} elements of {rung.tensors} tensors equal to "

@@ -41,7 +41,6 @@ class FloatStages:
     graph: Graph
 
 
-
 def float_stages(
     loaded: LoadedModel, example: Sequence[Any], name: str, progress: Progress
 ) -> FloatStages:
@@ -67,9 +66,7 @@ def quantized(
     taken = calibration.take(CALIBRATION_SAMPLES)
     progress(f"calibrating on {taken.samples} samples")
     names = [port.name for port in graph.inputs]
-    samples = [
-        dict(zip(names, taken.sample(index), strict=True)) for index in range(taken.samples)
-    ]
+    samples = [dict(zip(names, taken.sample(index), strict=True)) for index in range(taken.samples)]
     method = next((m for m in METHODS if m == options.calibration_method), DEFAULT_METHOD)
     ranges = calibrate(graph, samples, method=method)
     progress("quantizing")
@@ -99,9 +96,14 @@ def float_rungs(
     progress("pytorch")
     graph = stages.graph
     rows = []
-    for index in range(data.samples):
-        sample = [torch.from_numpy(array) for array in data.sample(index)]
-        rows.append([output.numpy() for output in try_model(loaded, sample)])
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # for single samples more threads only wait for one another
+    try:
+        for index in range(data.samples):
+            sample = [torch.from_numpy(array) for array in data.sample(index)]
+            rows.append([output.numpy() for output in try_model(loaded, sample)])
+    finally:
+        torch.set_num_threads(threads)
     before = [
         np.concatenate([row[i] for row in rows]).reshape(data.samples, *port.shape[1:])
         for i, port in enumerate(graph.outputs)

@@ -18,6 +18,10 @@ from edgefactor.runtime.memory import flash_use, ram_use
 from edgefactor.runtime.results import FlashUse, InstructionCount, RamUse
 
 
+#: Stands for the kernel of an operator that is only another view of its input.
+NO_KERNEL = "none"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
     """Figures from the linked image and the emulator."""
@@ -27,9 +31,7 @@ class Measured:
     instructions: InstructionCount
 
 
-def measure(
-    runner: EmulatedRunner, sources: CSources, inputs: NDArray[np.int8]
-) -> Measured:
+def measure(runner: EmulatedRunner, sources: CSources, inputs: NDArray[np.int8]) -> Measured:
     """Link the minimal firmware and run the measuring builds.
 
     Args:
@@ -115,7 +117,7 @@ def layers(graph: Graph, sources: CSources, measured: Measured | None) -> tuple[
                 distinct_values=code.distinct_values,
                 weight_bytes=code.weight_bytes,
                 table_bytes=tables,
-                kernel=", ".join(dict.fromkeys(call.function for call in code.calls)) or "none",
+                kernel=", ".join(dict.fromkeys(call.function for call in code.calls)) or NO_KERNEL,
                 macs=multiply_accumulates(op, graph),
                 output_bytes=graph.tensors[op.outputs[0]].bytes,
                 scratch_bytes=code.scratch_bytes,

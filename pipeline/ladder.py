@@ -74,7 +74,8 @@ def real_rung(
     bound = (tolerance or 0.0) * max(largest, 1e-30)
     count = comparison.samples
     beyond = sum(
-        int(np.count_nonzero(np.abs(a[:count] - b[:count]) > bound))
+        # Written so that a NaN counts as beyond.
+        int(np.count_nonzero(~(np.abs(a[:count] - b[:count]) <= bound)))
         for a, b in zip(expected, found, strict=True)
     )
     if tolerance is not None:
@@ -133,9 +134,7 @@ class Int8Ladder:
         got = decode_outputs(
             self.graph,
             {
-                port.tensor: found[port.tensor].reshape(
-                    -1, *self.graph.tensors[port.tensor].shape
-                )
+                port.tensor: found[port.tensor].reshape(-1, *self.graph.tensors[port.tensor].shape)
                 for port in self.graph.outputs
             },
         )

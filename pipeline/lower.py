@@ -142,13 +142,17 @@ class _Lowering:
         return name
 
     def emit(
-        self, op_type: type[Op], inputs: Sequence[str], shape: Shape, *, hint: str = "", **fields: Any
+        self,
+        op_type: type[Op],
+        inputs: Sequence[str],
+        shape: Shape,
+        *,
+        hint: str = "",
+        **fields: Any,
     ) -> str:
         node = self._current()
         name = self._fresh(hint or node.outputs[0])
-        op = op_type(
-            name=name, inputs=tuple(inputs), outputs=(name,), source=node.source, **fields
-        )
+        op = op_type(name=name, inputs=tuple(inputs), outputs=(name,), source=node.source, **fields)
         self.tensors[name] = Tensor(name=name, shape=tuple(int(size) for size in shape))
         self.ops.append(op)
         return name
@@ -167,7 +171,9 @@ class _Lowering:
         raise UnsupportedOperatorError(
             f"{node.op_type} cannot be exported: {reason}.",
             where=f"{place}, from {node.source}" if node.source else place,
-            found=", ".join(f"{name} {list(self.shapes.get(name, ()))}" for name in node.inputs if name),
+            found=", ".join(
+                f"{name} {list(self.shapes.get(name, ()))}" for name in node.inputs if name
+            ),
             expected="an operator with an int8 implementation in TFLite and C",
             hint=hint,
         )
@@ -199,7 +205,11 @@ class _Lowering:
             source = self.view(tensor, before)
             move = tuple(stored.index(axis) for axis in perm)
             moved = self.emit(
-                Transpose, [source], tuple(before[axis] for axis in move), hint=f"{tensor}.t", perm=move
+                Transpose,
+                [source],
+                tuple(before[axis] for axis in move),
+                hint=f"{tensor}.t",
+                perm=move,
             )
             self.reordered[key] = self.view(moved, shape)
         return self.reordered[key]

@@ -67,7 +67,9 @@ def _fixed_origin(graph: Graph, tensor: str) -> bool:
     return False
 
 
-def separate_fixed_scales(graph: Graph, ranges: Mapping[str, Range]) -> tuple[Graph, dict[str, Range]]:
+def separate_fixed_scales(
+    graph: Graph, ranges: Mapping[str, Range]
+) -> tuple[Graph, dict[str, Range]]:
     """Put a Requantize between a tensor of fixed scale and an operator that joins several.
 
     A concatenation has one scale for all its inputs; one that a sigmoid dictates (1/256) must not

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import math
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from edgefactor.pipeline.footprint import NO_KERNEL
 from edgefactor.pipeline.report import Gate, Layer, Report, Rung
 
-_BAR_WIDTH = 16
+_BAR_WIDTH = 10
 
 
 def render(report: Report, console: Console) -> None:
     """Print a report to a terminal."""
     console.print()
-    console.print(f"[bold]{escape(report.model)}[/] on [bold]{escape(report.target)}[/]")
+    console.print(Text(f"{report.model} on {report.target}", "bold"))
     console.print(_ladder(report))
     console.print(_layers(report))
     console.print(_footprint(report))
@@ -27,44 +28,52 @@ def render(report: Report, console: Console) -> None:
     for gate in report.gates:
         console.print(_gate(gate))
     for note in report.notes:
-        console.print(f"[yellow]note[/] {escape(note)}")
+        console.print(_marked("note", "yellow", note))
     for entry in report.not_verified:
-        console.print(
-            f"[yellow]not verified[/] {escape(entry.what)}: {escape(entry.reason)}", highlight=False
-        )
+        console.print(_marked("not verified", "yellow", f"{entry.what}: {entry.reason}"))
     for rung in report.parity:
         if not rung.passed:
             console.print(_failure(rung))
-    verdict = "[green]everything that ran is within its limits[/]"
-    if not report.ok:
-        verdict = "[red]not within its limits[/]"
-    console.print(verdict)
+    verdict = Text("everything that ran is within its limits", "green")
+    console.print(verdict if report.ok else Text("not within its limits", "red"))
+
+
+def _marked(mark: str, style: str, text: str) -> Text:
+    """Names come from strangers' files, so nothing is read as rich's markup."""
+    return Text.assemble((mark, style), " ", text)
 
 
 def _count(value: float | None) -> str:
     return "-" if value is None else f"{value:,.0f}"
 
 
+def _decibels(value: float | None) -> str:
+    return "equal" if value is None or math.isinf(value) else f"{value:.0f} dB"
+
+
 def _ladder(report: Report) -> Table:
-    table = Table(title="Ladder: each runtime against the one it is compared with", expand=False)
-    for heading in ("", "rung", "compared with"):
-        table.add_column(heading)
-    for heading in ("samples", "elements", "differing", "largest", "SQNR", "same class"):
+    """Rungs by number, so that the comparison fits a narrow terminal."""
+    table = Table(title="Ladder (= every element must be equal)", box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column("")
+    table.add_column("", justify="right")
+    table.add_column("rung", min_width=20)
+    for heading in ("vs", "inputs", "elements", "differ", "largest", "SQNR", "class"):
         table.add_column(heading, justify="right")
-    for rung in report.parity:
-        mark = Text("ok", "green") if rung.passed else Text("FAILED", "red")
-        largest = f"{rung.max_difference:.3g}" if rung.unit == "real" else f"{rung.max_difference}"
-        unit = "" if rung.unit == "real" else " codes"
+    shown = {rung.rung: str(number) for number, rung in enumerate(report.parity, start=1)}
+    for number, rung in enumerate(report.parity, start=1):
+        real = rung.unit == "real"
+        agreement = rung.argmax_agreement
         table.add_row(
-            mark,
-            Text(rung.rung + (" (exact)" if rung.exact_required else "")),
-            Text(rung.compared_with),
+            Text("ok", "green") if rung.passed else Text("NO", "red"),
+            str(number),
+            Text(rung.rung),
+            Text(f"{'= ' if rung.exact_required else ''}{shown.get(rung.compared_with, 'torch')}"),
             _count(rung.samples),
             _count(rung.elements),
             _count(rung.differing_elements),
-            largest + unit,
-            "equal" if rung.sqnr_db is None or math.isinf(rung.sqnr_db) else f"{rung.sqnr_db:.1f} dB",
-            "-" if rung.argmax_agreement is None else f"{100 * rung.argmax_agreement:.1f} %",
+            f"{rung.max_difference:.2g}" if real else f"{rung.max_difference} LSB",
+            _decibels(rung.sqnr_db),
+            "-" if agreement is None else f"{100 * agreement:.0f} %",
         )
     return table
 
@@ -74,22 +83,25 @@ def _bar(share: float) -> str:
 
 
 def _layers(report: Report) -> Table:
-    table = Table(title="Layers on the device", expand=False)
-    for heading in ("layer", "operator", "weights stored as"):
-        table.add_column(heading, overflow="fold")
-    for heading in ("weights, bytes", "tables, bytes", "MACs", "instructions"):
+    table = Table(title="Layers on the device", box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column("layer", overflow="fold")
+    table.add_column("operator")
+    table.add_column("weights as")
+    for heading in ("bytes", "+ tables", "MACs", "instructions"):
         table.add_column(heading, justify="right")
-    table.add_column("share")
+    table.add_column("")
     total = sum(layer.instructions or 0 for layer in report.layers)
     for layer in report.layers:
+        if layer.kernel == NO_KERNEL:
+            continue
         share = (layer.instructions or 0) / total if total else 0.0
         table.add_row(
             Text(layer.name),
             layer.operator,
             _encoding(layer),
-            _count(layer.weight_bytes) if layer.encoding else "-",
-            _count(layer.table_bytes),
-            _count(layer.macs) if layer.macs else "-",
+            _count(layer.weight_bytes) if layer.encoding else "",
+            _count(layer.table_bytes) if layer.table_bytes else "",
+            _count(layer.macs) if layer.macs else "",
             _count(layer.instructions),
             _bar(share),
         )
@@ -98,13 +110,13 @@ def _layers(report: Report) -> Table:
 
 def _encoding(layer: Layer) -> str:
     if not layer.encoding:
-        return "-"
-    return f"{layer.encoding}, {layer.bits} bit, {layer.distinct_values} values"
+        return ""
+    return f"{layer.encoding} {layer.bits} bit"
 
 
 def _footprint(report: Report) -> Table:
     flash, ram = report.flash, report.ram
-    table = Table(title="Footprint", expand=False)
+    table = Table(title="Footprint", box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("")
     table.add_column("measured", justify="right")
     table.add_column("planned", justify="right")
@@ -135,10 +147,10 @@ def _accuracy(report: Report) -> str | None:
     )
 
 
-def _gate(gate: Gate) -> str:
+def _gate(gate: Gate) -> Text:
     found = "not measured" if gate.found is None else f"{gate.found:,.10g}"
-    mark = "[green]within[/]" if gate.passed else "[red]over[/]"
-    return f"{mark} {gate.name}: {found} of {gate.limit:,.10g} {gate.unit}"
+    mark, style = ("within", "green") if gate.passed else ("over", "red")
+    return _marked(mark, style, f"{gate.name}: {found} of {gate.limit:,.10g} {gate.unit}")
 
 
 def _failure(rung: Rung) -> Text:

@@ -22,10 +22,7 @@ class Samples:
     not_verified: tuple[NotVerified, ...] = ()
 
 
-
-def read_data(
-    options: ExportOptions, loaded: LoadedModel
-) -> tuple[Dataset | None, Dataset | None]:
+def read_data(options: ExportOptions, loaded: LoadedModel) -> tuple[Dataset | None, Dataset | None]:
     """Calibration and evaluation data as the user named them, before shapes are known."""
     names = input_names(loaded)
     sets = [
