@@ -5,6 +5,7 @@ import pytest
 
 from edgefactor.export.ir import constant
 from edgefactor.export.ops.concat import Concat
+from tests.export.ops.lowering import check_lowering, kinds, parse
 from tests.export.ops.oracles import SCALE, activation, check, graph_of
 
 #: Shapes of the inputs, axis.
@@ -38,3 +39,60 @@ def test_a_constant_takes_part():
 def test_the_same_tensor_twice():
     op = Concat(name="y", inputs=("x", "x"), outputs=("y",), axis=3)
     check(graph_of(op, [activation((1, 2, 3, 4))]))
+
+
+#: Inputs, body, operator set, the operators that are left.
+LOWERINGS = {
+    "parts and means": (
+        "float[1,4,8,8] x",
+        (
+            "p = MaxPool<kernel_shape=[1,1]>(x) "
+            "l = Constant<value_ints=[1,3]>() "
+            "a,b = Split<axis=1>(p,l) "
+            "c = ReduceMean<axes=[1]>(b) "
+            "d = ReduceMean<axes=[1]>(x) "
+            "y = Concat<axis=1>(a,c,d)"
+        ),
+        13,
+        [
+            "MaxPool2D",
+            "Slice",
+            "Slice",
+            "Reshape",
+            "AveragePool2D",
+            "Reshape",
+            "Reshape",
+            "AveragePool2D",
+            "Reshape",
+            "Concat",
+        ],
+    ),
+    "stack": (
+        "float[1,5,6] x",
+        (
+            "a = Constant<value_ints=[1]>() "
+            "u = Unsqueeze(x,a) "
+            "m = ReduceMax<axes=[1]>(x) "
+            "v = Unsqueeze(x,a) "
+            "y = Concat<axis=1>(u,v)"
+        ),
+        13,
+        ["Reshape", "Concat"],
+    ),
+    "sequences": (
+        "float[1,4,8] x",
+        (
+            "p = MaxPool<kernel_shape=[2]>(x) "
+            "q = AveragePool<kernel_shape=[2]>(x) "
+            "y = Concat<axis=1>(p,q)"
+        ),
+        13,
+        ["MaxPool2D", "AveragePool2D", "Concat", "Reshape"],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", LOWERINGS.values(), ids=LOWERINGS.keys())
+def test_lowering(case):
+    inputs, body, opset, expected = case
+    assert kinds(check_lowering(parse(inputs, body, opset))) == expected

@@ -5,6 +5,8 @@ import pytest
 from edgefactor.errors import UnsupportedOperatorError
 from edgefactor.export.ir import Quantization
 from edgefactor.export.ops.pad import Pad, pad_code
+from edgefactor.pipeline.lower import lower
+from tests.export.ops.lowering import check_lowering, kinds, parse
 from tests.export.ops.oracles import activation, check, graph_of
 
 #: Shape, before, after, value.
@@ -34,3 +36,70 @@ def test_a_value_outside_the_range_is_refused_with_the_range():
         pad_code(make((0, 1), (0, 1), 100.0), Quantization(scales=(0.5,), zero_point=0))
     assert caught.value.found == "100"
     assert "-64 to 63.5" in caught.value.expected
+
+
+#: Inputs, body, operator set, the operators that are left.
+LOWERINGS = {
+    "plain": (
+        "float[1,4,8,8] x",
+        ("a = Constant<value_ints=[0,0,1,2,0,1,0,3]>() y = Pad(x,a)"),
+        18,
+        ["Pad"],
+    ),
+    "before a pool": (
+        "float[1,4,8,8] x",
+        (
+            "a = Constant<value_ints=[0,0,1,2,0,1,0,3]>() "
+            "b=Pad(x,a) "
+            "y = MaxPool<kernel_shape=[2,2]>(b)"
+        ),
+        18,
+        ["Pad", "MaxPool2D"],
+    ),
+    "crop and value": (
+        "float[1,4,8,8] x",
+        (
+            "a = Constant<value_ints=[0,0,-1,2,0,0,0,-3]>() "
+            "v = Constant<value_floats=[1.5]>() "
+            "y = Pad(x,a,v)"
+        ),
+        18,
+        ["Slice", "Pad"],
+    ),
+    "axes as input": (
+        "float[1,4,8] x",
+        (
+            "a = Constant<value_ints=[1,1]>() "
+            "e = Constant<value_floats=[0.0]>() "
+            "ax = Constant<value_ints=[-1]>() "
+            "b = MaxPool<kernel_shape=[2]>(x) "
+            "y = Pad(b,a,e,ax)"
+        ),
+        18,
+        ["MaxPool2D", "Pad", "Reshape"],
+    ),
+}
+#: Inputs, body, operator set, words of the message.
+UNSUPPORTED = {
+    "reflect": (
+        "float[1,4,8,8] x",
+        ('a = Constant<value_ints=[0,0,1,1,0,0,1,1]>() y = Pad<mode="reflect">(x,a)'),
+        18,
+        "mode is reflect",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", LOWERINGS.values(), ids=LOWERINGS.keys())
+def test_lowering(case):
+    inputs, body, opset, expected = case
+    assert kinds(check_lowering(parse(inputs, body, opset))) == expected
+
+
+@pytest.mark.parametrize("case", UNSUPPORTED.values(), ids=UNSUPPORTED.keys())
+def test_what_cannot_be_done_is_refused_with_a_way_out(case):
+    inputs, body, opset, words = case
+    with pytest.raises(UnsupportedOperatorError, match=words) as caught:
+        lower(parse(inputs, body, opset), name="net")
+    assert "node" in caught.value.where
+    assert caught.value.hint

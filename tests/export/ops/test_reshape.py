@@ -7,7 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edgefactor.errors import UnsupportedOperatorError
 from edgefactor.export.ops.reshape import Reshape, Transpose, reshaped_order
+from edgefactor.pipeline.lower import lower
+from tests.export.ops.lowering import check_lowering, kinds, parse
 from tests.export.ops.oracles import activation, check, graph_of
 
 RESHAPES = [
@@ -76,3 +79,109 @@ def test_channels_last_survives_where_no_data_has_to_move():
     assert reshaped_order((1, 8, 4, 5), nhwc, (1, 2, 4, 4, 5)) == (nhwc, (0, 3, 4, 1, 2))
     assert reshaped_order((1, 8, 1, 1), nhwc, (1, 8)) == (nhwc, (0, 1))
     assert reshaped_order((1, 8, 4, 5), nhwc, (1, 160)) == ((0, 1, 2, 3), (0, 1))
+
+
+#: What torch's nearest upsampling becomes.
+ASYMMETRIC = 'mode="nearest",coordinate_transformation_mode="asymmetric",nearest_mode="floor"'
+#: Inputs, body, operator set, the operators that are left.
+LOWERINGS = {
+    "flatten": (
+        "float[1,4,8,8] x",
+        ("p = MaxPool<kernel_shape=[2,2]>(x) y = Flatten(p)"),
+        13,
+        ["MaxPool2D", "Transpose", "Reshape"],
+    ),
+    "reshape": (
+        "float[1,4,8,8] x",
+        ("p = MaxPool<kernel_shape=[2,2]>(x) s = Constant<value_ints=[1,4,-1]>() y = Reshape(p,s)"),
+        13,
+        ["MaxPool2D", "Reshape"],
+    ),
+    "tokens": (
+        "float[1,4,8,8] x",
+        (
+            "p = MaxPool<kernel_shape=[2,2]>(x) "
+            "s = Constant<value_ints=[1,4,-1]>() "
+            "r = Reshape(p,s) "
+            "y = Transpose<perm=[0,2,1]>(r)"
+        ),
+        13,
+        ["MaxPool2D", "Reshape"],
+    ),
+    "channel shuffle": (
+        "float[1,4,8,8] x",
+        (
+            "p = MaxPool<kernel_shape=[2,2]>(x) "
+            "s = Constant<value_ints=[1,2,2,7,7]>() "
+            "r = Reshape(p,s) "
+            "t = Transpose<perm=[0,2,1,3,4]>(r) "
+            "s2 = Constant<value_ints=[1,4,7,7]>() "
+            "q = Reshape(t,s2) "
+            "y=MaxPool<kernel_shape=[2,2]>(q)"
+        ),
+        13,
+        ["MaxPool2D", "Reshape", "Transpose", "Reshape", "MaxPool2D"],
+    ),
+    "pixel shuffle": (
+        "float[1,4,6,6] x",
+        (
+            "p = MaxPool<kernel_shape=[2,2]>(x) "
+            "s = Constant<value_ints=[1,1,2,2,5,5]>() "
+            "r = Reshape(p,s) "
+            "t = Transpose<perm=[0,1,4,2,5,3]>(r) "
+            "s2 = Constant<value_ints=[1,1,10,10]>() "
+            "y = Reshape(t,s2)"
+        ),
+        13,
+        ["MaxPool2D", "Reshape", "Transpose", "Reshape"],
+    ),
+    "squeeze": (
+        "float[1,4,1,8] x",
+        ("p = MaxPool<kernel_shape=[1,2]>(x) a = Constant<value_ints=[2]>() y = Squeeze(p,a)"),
+        13,
+        ["MaxPool2D", "Reshape"],
+    ),
+    "unsqueeze": (
+        "float[1,4,8] x",
+        (
+            "p = MaxPool<kernel_shape=[2]>(x) "
+            "a = Constant<value_ints=[2]>() "
+            "q = Unsqueeze(p,a) "
+            "y = MaxPool<kernel_shape=[1,2]>(q)"
+        ),
+        13,
+        ["MaxPool2D", "MaxPool2D"],
+    ),
+    "transpose": ("float[1,4,8,8] x", "y = Transpose<perm=[0,2,3,1]>(x)", 13, []),
+    "no operation": (
+        "float[1,4,8] x",
+        (
+            "s = Constant<value_ints=[1,4,24]>() "
+            f"r = Resize<{ASYMMETRIC}>(x,,,s) "
+            "i = Identity(r) "
+            "d = Dropout(i) "
+            "y = Cast<to=1>(d)"
+        ),
+        13,
+        ["ResizeNearest", "Reshape"],
+    ),
+}
+#: Inputs, body, operator set, words of the message.
+UNSUPPORTED = {
+    "cast": ("float[1,4,8,8] x", ("z = Cast<to=6>(x) y = Cast<to=1>(z)"), 18, "not float"),
+}
+
+
+@pytest.mark.parametrize("case", LOWERINGS.values(), ids=LOWERINGS.keys())
+def test_lowering(case):
+    inputs, body, opset, expected = case
+    assert kinds(check_lowering(parse(inputs, body, opset))) == expected
+
+
+@pytest.mark.parametrize("case", UNSUPPORTED.values(), ids=UNSUPPORTED.keys())
+def test_what_cannot_be_done_is_refused_with_a_way_out(case):
+    inputs, body, opset, words = case
+    with pytest.raises(UnsupportedOperatorError, match=words) as caught:
+        lower(parse(inputs, body, opset), name="net")
+    assert "node" in caught.value.where
+    assert caught.value.hint

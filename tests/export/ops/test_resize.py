@@ -3,8 +3,11 @@
 import numpy as np
 import pytest
 
+from edgefactor.errors import UnsupportedOperatorError
 from edgefactor.export.ops.family import Node
 from edgefactor.export.ops.resize import ResizeNearest, source_indices
+from edgefactor.pipeline.lower import lower
+from tests.export.ops.lowering import check_lowering, kinds, parse
 from tests.export.ops.oracles import activation, check, graph_of
 
 FACTORS = [(1, 1), (2, 2), (1, 3), (3, 1), (5, 7), (6, 10), (11, 13)]
@@ -25,3 +28,76 @@ def test_asymmetric_floor_repeats_elements(factor):
     node = Node(op_type="Resize", name="r", inputs=("x",), outputs=("y",), attributes=attributes)
     found = source_indices(node, 50, 50 * factor, float(np.float32(factor)))
     np.testing.assert_array_equal(found, np.arange(50 * factor) // factor)
+
+
+#: What torch's nearest upsampling becomes.
+ASYMMETRIC = 'mode="nearest",coordinate_transformation_mode="asymmetric",nearest_mode="floor"'
+#: Inputs, body, operator set, the operators that are left.
+LOWERINGS = {
+    "up": (
+        "float[1,4,8,8] x",
+        (f"s = Constant<value_floats=[1.0,1.0,2.0,3.0]>() y = Resize<{ASYMMETRIC}>(x,,s)"),
+        13,
+        ["ResizeNearest"],
+    ),
+    "half-pixel centres": (
+        "float[1,4,8,8] x",
+        ('s = Constant<value_floats=[1.0,1.0,2.0,3.0]>() y = Resize<mode="nearest">(x,,s)'),
+        13,
+        ["ResizeNearest"],
+    ),
+    "down": (
+        "float[1,4,8,8] x",
+        (f"s = Constant<value_floats=[1.0,1.0,0.5,0.5]>() y = Resize<{ASYMMETRIC}>(x,,s)"),
+        13,
+        ["Slice"],
+    ),
+    "down, uneven": (
+        "float[1,4,9,8] x",
+        (f"s = Constant<value_ints=[1,4,3,4]>() y = Resize<{ASYMMETRIC}>(x,,,s)"),
+        13,
+        ["Slice"],
+    ),
+    "a sequence": (
+        "float[1,4,8] x",
+        (f"s = Constant<value_ints=[1,4,24]>() y = Resize<{ASYMMETRIC}>(x,,,s)"),
+        13,
+        ["ResizeNearest", "Reshape"],
+    ),
+}
+#: Inputs, body, operator set, words of the message.
+UNSUPPORTED = {
+    "linear": (
+        "float[1,4,8,8] x",
+        ('s = Constant<value_floats=[1.0,1.0,2.0,2.0]>() y = Resize<mode="linear">(x,,s)'),
+        13,
+        "mode is linear",
+    ),
+    "fraction": (
+        "float[1,4,8,8] x",
+        ('s = Constant<value_floats=[1.0,1.0,1.5,1.5]>() y = Resize<mode="nearest">(x,,s)'),
+        13,
+        "not a repetition",
+    ),
+    "channels": (
+        "float[1,4,8,8] x",
+        ('s = Constant<value_floats=[1.0,2.0,1.0,1.0]>() y = Resize<mode="nearest">(x,,s)'),
+        13,
+        "it resizes",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", LOWERINGS.values(), ids=LOWERINGS.keys())
+def test_lowering(case):
+    inputs, body, opset, expected = case
+    assert kinds(check_lowering(parse(inputs, body, opset))) == expected
+
+
+@pytest.mark.parametrize("case", UNSUPPORTED.values(), ids=UNSUPPORTED.keys())
+def test_what_cannot_be_done_is_refused_with_a_way_out(case):
+    inputs, body, opset, words = case
+    with pytest.raises(UnsupportedOperatorError, match=words) as caught:
+        lower(parse(inputs, body, opset), name="net")
+    assert "node" in caught.value.where
+    assert caught.value.hint

@@ -4,7 +4,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edgefactor.errors import UnsupportedOperatorError
 from edgefactor.export.ops.slice import Slice
+from edgefactor.pipeline.lower import lower
+from tests.export.ops.lowering import check_lowering, kinds, parse
 from tests.export.ops.oracles import activation, check, graph_of
 
 #: Shape, begin, end, step.
@@ -40,3 +43,86 @@ def test_any_slice(parts):
     end = tuple(min(b + n, s) for b, (s, _, n, _) in zip(begin, parts, strict=True))
     step = tuple(step for *_, step in parts)
     check(graph_of(make(begin, end, step), [activation(shape)]))
+
+
+#: Inputs, body, operator set, the operators that are left.
+LOWERINGS = {
+    "slice": (
+        "float[1,4,8,8] x",
+        (
+            "p = MaxPool<kernel_shape=[2,2]>(x) "
+            "s = Constant<value_ints=[1,0]>() "
+            "e=Constant<value_ints=[3,-1]>() "
+            "a = Constant<value_ints=[1,3]>() "
+            "t=Constant<value_ints=[1,2]>() "
+            "y=Slice(p,s,e,a,t)"
+        ),
+        13,
+        ["MaxPool2D", "Slice"],
+    ),
+    "split": (
+        "float[1,4,8,8] x",
+        (
+            "p = MaxPool<kernel_shape=[2,2]>(x) "
+            "l = Constant<value_ints=[1,3]>() "
+            "a,b = Split<axis=1>(p,l) "
+            "y = Concat<axis=1>(b,a)"
+        ),
+        13,
+        ["MaxPool2D", "Slice", "Slice", "Concat"],
+    ),
+    "gather a channel": (
+        "float[1,4,8,8] x",
+        ("p = MaxPool<kernel_shape=[2,2]>(x) i = Constant<value_int=1>() y = Gather<axis=1>(p,i)"),
+        13,
+        ["MaxPool2D", "Slice", "Reshape"],
+    ),
+    "gather the last token": (
+        "float[1,5,6] x",
+        ("i = Constant<value_int=-1>() y = Gather<axis=1>(x,i)"),
+        13,
+        ["Slice", "Reshape"],
+    ),
+    "gather every second": (
+        "float[1,5,6] x",
+        ("i = Constant<value_ints=[0,2,4]>() y = Gather<axis=1>(x,i)"),
+        13,
+        ["Slice"],
+    ),
+}
+#: Inputs, body, operator set, words of the message.
+UNSUPPORTED = {
+    "negative step": (
+        "float[1,4,8,8] x",
+        (
+            "s = Constant<value_ints=[7]>() "
+            "e=Constant<value_ints=[0]>() "
+            "a = Constant<value_ints=[3]>() "
+            "t=Constant<value_ints=[-1]>() "
+            "y=Slice(x,s,e,a,t)"
+        ),
+        13,
+        "step is -1",
+    ),
+    "scattered indices": (
+        "float[1,4,8,8] x",
+        ("i = Constant<value_ints=[0,3,1]>() y = Gather<axis=1>(x,i)"),
+        13,
+        "even distances",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", LOWERINGS.values(), ids=LOWERINGS.keys())
+def test_lowering(case):
+    inputs, body, opset, expected = case
+    assert kinds(check_lowering(parse(inputs, body, opset))) == expected
+
+
+@pytest.mark.parametrize("case", UNSUPPORTED.values(), ids=UNSUPPORTED.keys())
+def test_what_cannot_be_done_is_refused_with_a_way_out(case):
+    inputs, body, opset, words = case
+    with pytest.raises(UnsupportedOperatorError, match=words) as caught:
+        lower(parse(inputs, body, opset), name="net")
+    assert "node" in caught.value.where
+    assert caught.value.hint
