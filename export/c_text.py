@@ -65,4 +65,5 @@ def array_body(data: NDArray[np.integer]) -> str:
 
 def comment(text: str) -> str:
     """Text that cannot end the comment it stands in."""
-    return text.replace("*/", "* /").replace("/*", "/ *").replace("\\", "/").replace("\n", " ")
+    line = re.sub(r"[\x00-\x1f\x7f]+", " ", text).replace("\\", "/")
+    return line.replace("*/", "* /").replace("/*", "/ *").replace("??", "? ?")

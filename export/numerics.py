@@ -31,8 +31,10 @@ def float32(value: float) -> float:
 
 def round_half_away(values: NDArray[np.floating]) -> IntArray:
     """Round to the nearest integer, halves away from zero (C's ``round``), elementwise."""
-    rounded = np.sign(values) * np.floor(np.abs(values) + 0.5)
-    return np.asarray(rounded, np.int64)
+    whole = np.trunc(values)
+    # Adding 0.5 first would round 0.49999999999999994 up: the sum itself is rounded.
+    away = np.abs(values - whole) >= 0.5
+    return np.asarray(whole + np.sign(values) * away, np.int64)
 
 
 def quantize_multiplier(real: float) -> tuple[int, int]:
@@ -71,7 +73,7 @@ def rounding_divide_by_pot(x: IntArray, exponent: IntArray | int) -> IntArray:
 
 def wrap_int32(x: IntArray) -> IntArray:
     """Reduce to int32 with wrap-around, as the device's registers do."""
-    return ((np.asarray(x, np.int64) + 2**31) & 0xFFFFFFFF) - 2**31
+    return np.asarray(((np.asarray(x, np.int64) + 2**31) & 0xFFFFFFFF) - 2**31, np.int64)
 
 
 def multiply_by_quantized_multiplier(
@@ -112,10 +114,13 @@ def choose_quantization(low: float, high: float) -> Quantization:
 def quantize(real: NDArray[np.generic], quantization: Quantization) -> NDArray[np.int8]:
     """Real values -> int8 codes of a per-tensor quantization, saturating.
 
-    Computed in float32, as runtimes do at the input of a network.
+    Computed in float32 with halves to even, as ONNX's QuantizeLinear is defined; the generated C
+    does the same. NaN becomes the lowest code.
     """
     scaled = np.asarray(real, np.float32) / np.float32(quantization.scale)
-    codes = np.rint(scaled).astype(np.int64) + quantization.zero_point
+    # Beyond three times the range of codes every zero point saturates; int64 would not hold it.
+    steps = np.nan_to_num(np.clip(np.rint(scaled), -512.0, 512.0), nan=-512.0)
+    codes = steps.astype(np.int64) + quantization.zero_point
     return np.asarray(np.clip(codes, INT8_MIN, INT8_MAX), np.int8)
 
 

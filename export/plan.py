@@ -88,6 +88,12 @@ def _first_fit(buffers: Sequence[Buffer]) -> tuple[dict[str, int], int]:
     return offsets, end
 
 
+def _least_bytes(sizes: Sequence[int]) -> int:
+    """What buffers alive at once need at least: only the last one's end may be unaligned."""
+    waste = max((_aligned(size) - size for size in sizes), default=0)
+    return sum(_aligned(size) for size in sizes) - waste
+
+
 def place(buffers: Sequence[Buffer]) -> tuple[dict[str, int], int, int]:
     """Offsets of buffers, the arena's size and the lower bound, in bytes.
 
@@ -95,7 +101,7 @@ def place(buffers: Sequence[Buffer]) -> tuple[dict[str, int], int, int]:
     """
     steps = sorted({b.first for b in buffers})
     bound = max(
-        (sum(_aligned(b.size) for b in buffers if b.first <= s <= b.last) for s in steps),
+        (_least_bytes([b.size for b in buffers if b.first <= s <= b.last]) for s in steps),
         default=0,
     )
     orders = [
@@ -114,7 +120,7 @@ def place(buffers: Sequence[Buffer]) -> tuple[dict[str, int], int, int]:
         offsets, end = _first_fit(order)
         if not best[0] or end < best[1]:
             best = offsets, end
-        if _aligned(best[1]) <= bound:
+        if best[1] <= bound:
             break
     return best[0], best[1], bound
 

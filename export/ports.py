@@ -15,7 +15,7 @@ Reals = NDArray[np.float32]
 
 
 def encode_inputs(graph: Graph, inputs: Sequence[Reals]) -> dict[str, Codes]:
-    """Real inputs ``[n, ...]`` in PyTorch's layout -> codes ``[n, *Graph shape]`` by tensor name."""
+    """Real inputs ``[n, ...]`` in PyTorch's layout -> codes ``[n, *Graph shape]``, by tensor."""
     codes = {}
     for port, array in zip(graph.inputs, inputs, strict=True):
         tensor = graph.tensors[port.tensor]

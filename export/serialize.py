@@ -101,7 +101,7 @@ def from_json(text: str, where: str) -> Graph:
             outputs=tuple(Port(**_port(entry)) for entry in document["outputs"]),
             metadata=document["metadata"],
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise ModelError(
             "The file does not hold a network of this version of edgefactor.",
             where=where,

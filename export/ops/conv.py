@@ -296,9 +296,7 @@ class ConvFamily(Family):
         exact = np.float32 if reach < 2**24 else np.float64
         windows = (_patches(op, x, (kh, kw), output.shape, zero) - zero).astype(exact)
         grouped = windows.reshape(len(windows), kh * kw, op.groups, depth)
-        kernels_ = weights.astype(exact).reshape(
-            op.groups, outputs // op.groups, kh * kw, depth
-        )
+        kernels_ = weights.astype(exact).reshape(op.groups, outputs // op.groups, kh * kw, depth)
         sums = np.concatenate(
             [
                 grouped[:, :, g].reshape(len(windows), -1)
