@@ -12,7 +12,7 @@ from rich.text import Text
 from edgefactor.pipeline.footprint import NO_KERNEL
 from edgefactor.pipeline.report import Gate, Layer, Report, Rung
 
-_BAR_WIDTH = 10
+_BAR_WIDTH = 6
 
 
 def render(report: Report, console: Console) -> None:
@@ -53,12 +53,12 @@ def _decibels(value: float | None) -> str:
 
 def _ladder(report: Report) -> Table:
     """Rungs by number, so that the comparison fits a narrow terminal."""
-    table = Table(title="Ladder (= every element must be equal)", box=SIMPLE_HEAD, pad_edge=False)
-    table.add_column("")
-    table.add_column("", justify="right")
-    table.add_column("rung", min_width=20)
+    table = Table(title="Ladder (=: every element must be equal; int8 differences in codes)", box=SIMPLE_HEAD, padding=0, pad_edge=False)
+    table.add_column("", no_wrap=True)
+    table.add_column("", justify="right", no_wrap=True)
+    table.add_column("rung", no_wrap=True)
     for heading in ("vs", "inputs", "elements", "differ", "largest", "SQNR", "class"):
-        table.add_column(heading, justify="right")
+        table.add_column(heading, justify="right", no_wrap=True)
     shown = {rung.rung: str(number) for number, rung in enumerate(report.parity, start=1)}
     for number, rung in enumerate(report.parity, start=1):
         real = rung.unit == "real"
@@ -71,7 +71,7 @@ def _ladder(report: Report) -> Table:
             _count(rung.samples),
             _count(rung.elements),
             _count(rung.differing_elements),
-            f"{rung.max_difference:.2g}" if real else f"{rung.max_difference} LSB",
+            f"{rung.max_difference:.2g}" if real else str(rung.max_difference),
             _decibels(rung.sqnr_db),
             "-" if agreement is None else f"{100 * agreement:.0f} %",
         )
@@ -83,11 +83,11 @@ def _bar(share: float) -> str:
 
 
 def _layers(report: Report) -> Table:
-    table = Table(title="Layers on the device", box=SIMPLE_HEAD, pad_edge=False)
-    table.add_column("layer", overflow="fold")
-    table.add_column("operator")
-    table.add_column("weights as")
-    for heading in ("bytes", "+ tables", "MACs", "instructions"):
+    table = Table(title="Layers on the device (weights and tables in bytes)", box=SIMPLE_HEAD, padding=0, pad_edge=False)
+    table.add_column("layer", overflow="fold", min_width=16)
+    table.add_column("operator", no_wrap=True)
+    table.add_column("bits", no_wrap=True)
+    for heading in ("weights", "tables", "MACs", "instructions"):
         table.add_column(heading, justify="right")
     table.add_column("")
     total = sum(layer.instructions or 0 for layer in report.layers)
@@ -111,12 +111,12 @@ def _layers(report: Report) -> Table:
 def _encoding(layer: Layer) -> str:
     if not layer.encoding:
         return ""
-    return f"{layer.encoding} {layer.bits} bit"
+    return f"{layer.encoding} {layer.bits}"
 
 
 def _footprint(report: Report) -> Table:
     flash, ram = report.flash, report.ram
-    table = Table(title="Footprint", box=SIMPLE_HEAD, pad_edge=False)
+    table = Table(title="Footprint", box=SIMPLE_HEAD, padding=0, pad_edge=False)
     table.add_column("")
     table.add_column("measured", justify="right")
     table.add_column("planned", justify="right")
