@@ -26,6 +26,8 @@ LOOP_ROUNDS = (1000, 101000)
 """Rounds of the harness's calibration loops, of 2 instructions each."""
 
 STACK_EXHAUSTED = 0xFFFFFFFF
+STACK_BYTES = 0x8000
+"""Stack of the check harness, from targets/support/sections.ld."""
 
 
 class EmulatedRunner(TracingRunner):
@@ -62,7 +64,19 @@ class EmulatedRunner(TracingRunner):
         ]
         if self._shift is not None:
             command += ["-icount", f"shift={self._shift}"]
-        run(command, timeout_seconds=self.timeout_seconds, folder=self.work)
+        try:
+            run(command, timeout_seconds=self.timeout_seconds, folder=self.work)
+        except ToolError as error:
+            if "Lockup" not in error.found:
+                raise
+            # The processor could not even enter its fault handler, and QEMU gives up.
+            raise ToolError(
+                "the emulated processor locked up: the model's stack overflowed, or its code "
+                "destroyed the vector table",
+                where=error.where,
+                found=error.found.splitlines()[0],
+                expected=f"at most {STACK_BYTES} bytes of stack",
+            ) from error
 
     def firmware(self) -> Path:
         """Build the minimal firmware, on which flash is measured; it lives until ``close``."""

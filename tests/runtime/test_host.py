@@ -15,11 +15,16 @@ from tests.tools import require_tool
 
 LAST_LINE = "    return 0;\n"
 
-# C put before the last line of the model, and what the plain and the sanitized build must say.
+# C put before the last line of the model, and what the plain and the sanitized build must say;
+# nothing where only the sanitizers see it.
 DAMAGE = {
     "write after the arena": ("base[48] = 1;", "outside its arena", "AddressSanitizer"),
     "write before the arena": ("base[-1] = 1;", "outside its arena", "AddressSanitizer"),
-    "read after the arena": ("if (((volatile int8_t *)base)[48] == 99) return 1;", "", "AddressSanitizer"),
+    "read after the arena": (
+        "if (((volatile int8_t *)base)[48] == 99) return 1;",
+        "",
+        "AddressSanitizer",
+    ),
     "error": ("return 5;", "the model returned an error", "the model returned an error"),
     "overflow": ("volatile int32_t n = 0x7fffffff; n = n + 1;", "", "signed integer overflow"),
 }
@@ -65,13 +70,14 @@ def test_ten_thousand_samples() -> None:
         np.testing.assert_array_equal(runner.outputs(inputs), expected(inputs)["reversed"])
 
 
-@pytest.mark.parametrize("damage", DAMAGE)
-@pytest.mark.parametrize("sanitize", [False, True])
+@pytest.mark.parametrize(
+    ("damage", "sanitize"),
+    [(damage, True) for damage in DAMAGE]
+    + [(damage, False) for damage in DAMAGE if DAMAGE[damage][1]],
+)
 def test_damage_is_caught(tmp_path: Path, damage: str, sanitize: bool) -> None:
     code, plain, sanitized = DAMAGE[damage]
     message = sanitized if sanitize else plain
-    if not message:
-        pytest.skip("only the sanitizers see this")
     folder = changed_model(tmp_path, LAST_LINE, f"    {code}\n{LAST_LINE}")
     with HostRunner(folder, sanitize=sanitize) as runner:
         with pytest.raises(ToolError) as caught:
