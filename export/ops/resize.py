@@ -60,6 +60,17 @@ def source_indices(node: Node, size: int, new_size: int, scale: float) -> NDArra
     return None if indices is None else np.clip(indices(), 0, size - 1).astype(np.int64)
 
 
+def corners_are_exact(size: int, factor: int) -> bool:
+    """Whether TFLite's default rule, the floor of ``index * scale`` in float32, picks right.
+
+    It picks a neighbour first at factor 41. Half-pixel centres always fall inside the source
+    element, but need a later version of the operator.
+    """
+    scale = np.float32(size) / np.float32(size * factor)
+    corners = np.arange(size, dtype=np.float32) * np.float32(factor)
+    return bool(np.array_equal(np.floor(corners * scale), np.arange(size)))
+
+
 class ResizeFamily(Family):
     """Resize and Upsample in nearest mode."""
 
@@ -143,16 +154,16 @@ class ResizeFamily(Family):
     def write_tflite(self, op: ResizeNearest, graph: Graph, builder: TfliteBuilder) -> None:
         output = graph.tensors[op.outputs[0]]
         size = builder.int32(output.shape[1:3], f"{op.name}/size")
-        # Half-pixel centres fall inside the source element, so that rounding of the float32 scale
-        # cannot pick its neighbour; corners (the default) do so for factors such as 3 or 5.
+        shape = graph.tensors[op.inputs[0]].shape
+        exact = all(map(corners_are_exact, shape[1:3], op.factors))
         builder.op(
             "RESIZE_NEAREST_NEIGHBOR",
             [builder.tensor(op.inputs[0]), size],
             [builder.tensor(output.name)],
             "ResizeNearestNeighborOptions",
-            version=3,
+            version=2 if exact else 3,
             alignCorners=False,
-            halfPixelCenters=True,
+            halfPixelCenters=not exact,
         )
 
     def layer_code(self, op: ResizeNearest, graph: Graph, target: CTarget) -> LayerCode:

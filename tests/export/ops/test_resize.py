@@ -5,7 +5,7 @@ import pytest
 
 from edgefactor.errors import UnsupportedOperatorError
 from edgefactor.export.ops.family import Node
-from edgefactor.export.ops.resize import ResizeNearest, source_indices
+from edgefactor.export.ops.resize import ResizeNearest, corners_are_exact, source_indices
 from edgefactor.pipeline.lower import lower
 from tests.export.ops.lowering import check_lowering, kinds, parse
 from tests.export.ops.oracles import activation, check, graph_of
@@ -20,6 +20,13 @@ SHAPES = [(1, 1, 1, 1), (1, 5, 4, 3), (1, 1, 97, 2), (1, 41, 3, 1)]
 def test_resize(shape, factors):
     op = ResizeNearest(name="y", inputs=("x",), outputs=("y",), factors=factors)
     check(graph_of(op, [activation(shape)]))
+
+
+@pytest.mark.parametrize("factors", [(41, 1), (1, 47)])
+def test_factors_at_which_float32_corners_fail(factors):
+    assert not corners_are_exact(7, max(factors))
+    op = ResizeNearest(name="y", inputs=("x",), outputs=("y",), factors=factors)
+    check(graph_of(op, [activation((1, 7, 7, 1))]))
 
 
 @pytest.mark.parametrize("factor", range(1, 20))
