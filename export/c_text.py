@@ -8,11 +8,21 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-_KEYWORDS = frozenset(
-    "auto break case char const continue default do double else enum extern float for goto if "
-    "inline int long register restrict return short signed sizeof static struct switch typedef "
-    "union unsigned void volatile while bool class delete new private protected public template "
-    "this throw try using virtual operator namespace and or not xor".split()
+#: Of C99 and C++20, lower case: headers are for both languages.
+KEYWORDS = frozenset(
+    "alignas alignof and and_eq asm auto bitand bitor bool break case catch char char8_t char16_t "
+    "char32_t class co_await co_return co_yield compl concept const const_cast consteval constexpr "
+    "constinit continue decltype default delete do double dynamic_cast else enum explicit export "
+    "extern false float for friend goto if inline int long mutable namespace new noexcept not "
+    "not_eq nullptr operator or or_eq private protected public register reinterpret_cast requires "
+    "restrict return short signed sizeof static static_assert static_cast struct switch template "
+    "this thread_local throw true try typedef typeid typename union unsigned using virtual void "
+    "volatile wchar_t while xor xor_eq".split()
+)
+#: Names whose file or build target would hide one of the C library, of the bundle or of CMake.
+_HIDING = frozenset(
+    "all check clean ef_trace edit_cache float help inttypes install kernels limits main math "
+    "model_glue package rebuild_cache stdbool stddef stdint stdio stdlib string test time".split()
 )
 _PER_LINE = 16
 _INT32_MIN = -(2**31)
@@ -21,9 +31,15 @@ _INT32_MIN = -(2**31)
 def identifier(name: str) -> str:
     """A C identifier that resembles ``name``: other characters become underscores."""
     text = re.sub(r"[^0-9A-Za-z]+", "_", name).strip("_") or "model"
-    if text[0].isdigit() or text.lower() in _KEYWORDS:
+    if text[0].isdigit() or text.lower() in KEYWORDS:
         text = "m_" + text
     return text
+
+
+def prefix(name: str) -> str:
+    """What all public names of a model start with, and its files are called."""
+    text = identifier(name).lower()
+    return f"{text}_model" if text in _HIDING else text
 
 
 def unique_identifiers(names: Iterable[str]) -> dict[str, str]:
@@ -48,7 +64,13 @@ def integer(value: int) -> str:
 
 
 def floating(value: float) -> str:
-    """A float literal that reads back as the same float32."""
+    """A float literal that reads back as the same float32.
+
+    Raises:
+        ValueError: It is infinite or no number, as a float32: C has no literal for it.
+    """
+    if not abs(value) <= float(np.finfo(np.float32).max):
+        raise ValueError(f"{value} has no float literal")
     text = np.format_float_scientific(np.float32(value), unique=True, trim="0")
     return f"{text}f"
 

@@ -58,7 +58,7 @@ def quantize_multiplier(real: float) -> tuple[int, int]:
 def saturating_rounding_doubling_high_mul(a: IntArray, b: IntArray | int) -> IntArray:
     """High 32 bits of ``2*a*b``, rounded to nearest with halves up; saturates at -2**31 squared."""
     product = np.asarray(a, np.int64) * np.asarray(b, np.int64)
-    return np.minimum((product + (1 << 30)) >> 31, INT32_MAX)
+    return np.asarray(np.minimum((product + (1 << 30)) >> 31, INT32_MAX), np.int64)
 
 
 def rounding_divide_by_pot(x: IntArray, exponent: IntArray | int) -> IntArray:
@@ -117,7 +117,8 @@ def quantize(real: NDArray[np.generic], quantization: Quantization) -> NDArray[n
     Computed in float32 with halves to even, as ONNX's QuantizeLinear is defined; the generated C
     does the same. NaN becomes the lowest code.
     """
-    scaled = np.asarray(real, np.float32) / np.float32(quantization.scale)
+    with np.errstate(over="ignore"):
+        scaled = np.asarray(real, np.float32) / np.float32(quantization.scale)
     # Beyond three times the range of codes every zero point saturates; int64 would not hold it.
     steps = np.nan_to_num(np.clip(np.rint(scaled), -512.0, 512.0), nan=-512.0)
     codes = steps.astype(np.int64) + quantization.zero_point

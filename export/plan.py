@@ -120,7 +120,7 @@ def place(buffers: Sequence[Buffer]) -> tuple[dict[str, int], int, int]:
         offsets, end = _first_fit(order)
         if not best[0] or end < best[1]:
             best = offsets, end
-        if best[1] <= bound:
+        if _aligned(best[1]) <= _aligned(bound):
             break
     return best[0], best[1], bound
 

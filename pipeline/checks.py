@@ -39,6 +39,7 @@ class Limits:
 
     @classmethod
     def of_export(cls, options: ExportOptions, target: Target) -> Limits:
+        """What the user set, and the target's own sizes where nothing was set."""
         drop = options.max_accuracy_drop
         return cls(
             flash_bytes=options.flash_bytes or target.flash_bytes,

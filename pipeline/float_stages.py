@@ -44,6 +44,17 @@ class FloatStages:
 def float_stages(
     loaded: LoadedModel, example: Sequence[Any], name: str, progress: Progress
 ) -> FloatStages:
+    """PyTorch -> traced ONNX -> simplified ONNX -> fused float Graph.
+
+    Args:
+        loaded: The model.
+        example: One tensor an input, batch first; what tracing runs on.
+        name: Name of the network.
+        progress: Called with the name of each stage.
+
+    Raises:
+        EdgefactorError: The model cannot be traced, or an operator has no int8 implementation.
+    """
     progress("tracing to ONNX")
     traced = to_onnx(loaded, example)
     progress("simplifying")
@@ -63,6 +74,12 @@ def float_stages(
 def quantized(
     graph: Graph, calibration: Dataset, options: ExportOptions, progress: Progress
 ) -> Graph:
+    """Calibrate a float Graph on at most ``CALIBRATION_SAMPLES`` samples and make it int8.
+
+    Raises:
+        DataError: The network's values on the data are not finite.
+        UnsupportedOperatorError: A sum of products could exceed 32 bits.
+    """
     taken = calibration.take(CALIBRATION_SAMPLES)
     progress(f"calibrating on {taken.samples} samples")
     names = [port.name for port in graph.inputs]
@@ -76,6 +93,13 @@ def quantized(
 def run_float(
     model: bytes, feeds: Mapping[str, NDArray[np.float32]], graph: Graph
 ) -> list[NDArray[np.float32]]:
+    """Run a float ONNX model: one array ``[n, ...]`` an output of the Graph.
+
+    Args:
+        model: The ONNX file.
+        feeds: Input name -> samples ``[n, ...]`` in PyTorch's layout.
+        graph: What says the names and shapes of the outputs.
+    """
     names = [port.name for port in graph.outputs]
     values = OnnxRuntimeRunner(model).run(feeds, names)
     count = len(next(iter(feeds.values())))

@@ -17,7 +17,6 @@ from edgefactor.runtime.emulator import EmulatedRunner
 from edgefactor.runtime.memory import flash_use, ram_use
 from edgefactor.runtime.results import FlashUse, InstructionCount, RamUse
 
-
 #: Stands for the kernel of an operator that is only another view of its input.
 NO_KERNEL = "none"
 

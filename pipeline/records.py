@@ -21,7 +21,14 @@ _PACKAGES = (
 )  # fmt: skip
 
 
+def c_prefix(options: ExportOptions) -> str:
+    """What the C names start with: as the user says, or from the name of the model's file."""
+    derived = c_text.prefix(options.name or options.model.stem)
+    return options.name if options.name and options.name.lower() == derived else derived
+
+
 def versions() -> dict[str, str]:
+    """Version of edgefactor and of every package that takes part in an export, by name."""
     versions = {"edgefactor": __version__}
     for package in _PACKAGES:
         try:
@@ -32,11 +39,12 @@ def versions() -> dict[str, str]:
 
 
 def recorded(options: ExportOptions, target: Target) -> dict[str, Any]:
+    """The options as the manifest keeps them: what a later check needs, without any folder."""
     limits = Limits.of_export(options, target)
     normalization = options.normalization
     return {
         "model": options.model.name,
-        "name": options.name or c_text.identifier(options.model.stem).lower(),
+        "name": c_prefix(options),
         "target": options.target if Path(options.target).suffix else target.name,
         "calibration": Path(options.calibration).name if options.calibration else None,
         "data": Path(options.data).name if options.data else None,

@@ -47,13 +47,22 @@ def _count(value: float | None) -> str:
     return "-" if value is None else f"{value:,.0f}"
 
 
+def _short(value: int) -> str:
+    return f"{value:,}" if value < 10**6 else f"{value / 10**6:,.1f} M"
+
+
 def _decibels(value: float | None) -> str:
     return "equal" if value is None or math.isinf(value) else f"{value:.0f} dB"
 
 
 def _ladder(report: Report) -> Table:
     """Rungs by number, so that the comparison fits a narrow terminal."""
-    table = Table(title="Ladder (=: every element must be equal; int8 differences in codes)", box=SIMPLE_HEAD, padding=0, pad_edge=False)
+    table = Table(
+        title="Ladder (=: every element must be equal; int8 differences in codes)",
+        box=SIMPLE_HEAD,
+        padding=0,
+        pad_edge=False,
+    )
     table.add_column("", no_wrap=True)
     table.add_column("", justify="right", no_wrap=True)
     table.add_column("rung", no_wrap=True)
@@ -69,8 +78,8 @@ def _ladder(report: Report) -> Table:
             Text(rung.rung),
             Text(f"{'= ' if rung.exact_required else ''}{shown.get(rung.compared_with, 'torch')}"),
             _count(rung.samples),
-            _count(rung.elements),
-            _count(rung.differing_elements),
+            _short(rung.elements),
+            _short(rung.differing_elements),
             f"{rung.max_difference:.2g}" if real else str(rung.max_difference),
             _decibels(rung.sqnr_db),
             "-" if agreement is None else f"{100 * agreement:.0f} %",
@@ -83,7 +92,12 @@ def _bar(share: float) -> str:
 
 
 def _layers(report: Report) -> Table:
-    table = Table(title="Layers on the device (weights and tables in bytes)", box=SIMPLE_HEAD, padding=0, pad_edge=False)
+    table = Table(
+        title="Layers on the device (weights and tables in bytes)",
+        box=SIMPLE_HEAD,
+        padding=0,
+        pad_edge=False,
+    )
     table.add_column("layer", overflow="fold", min_width=16)
     table.add_column("operator", no_wrap=True)
     table.add_column("bits", no_wrap=True)

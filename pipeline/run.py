@@ -10,7 +10,6 @@ from typing import Any
 
 import onnx
 
-from edgefactor.export import c_text
 from edgefactor.export.c_writer import CSources, write_c
 from edgefactor.export.cmake_writer import write_cmake
 from edgefactor.export.ir import Graph
@@ -26,7 +25,7 @@ from edgefactor.pipeline.data import random_data, read
 from edgefactor.pipeline.example import choose_inputs, try_model
 from edgefactor.pipeline.float_stages import float_rungs, float_stages, quantized, run_float
 from edgefactor.pipeline.load import load
-from edgefactor.pipeline.records import c_normalization, normalization, recorded, versions
+from edgefactor.pipeline.records import c_normalization, c_prefix, normalization, recorded, versions
 from edgefactor.pipeline.report import NotVerified, Report
 from edgefactor.pipeline.samples import check_classes, no_data, read_data, settle_data
 from edgefactor.runtime.support import support_files
@@ -60,7 +59,7 @@ def export(options: ExportOptions, progress: Progress = lambda _: None) -> Repor
     data = settle_data(options, calibration, evaluation, shapes)
     if len(outputs) == 1:
         check_classes(data.evaluation, tuple(outputs[0].shape))
-    prefix = options.name or c_text.identifier(options.model.stem).lower()
+    prefix = c_prefix(options)
     stages = float_stages(loaded, example, prefix, progress)
     int8 = quantized(stages.graph, data.calibration, options, progress)
     progress("writing ONNX, TFLite and C")
