@@ -47,6 +47,8 @@ def simplify(traced: TracedModel) -> TracedModel:
     """
     check_operators(traced)
     _check_files(traced.model)
+    # Before anything is computed: a tensor of gigabytes would be allocated to be folded.
+    check_shapes(TracedModel(model=infer_shapes(traced.model)), complete=False)
     simplified = infer_shapes(_run_onnxsim(_constants_to_initializers(traced.model)))
     check_shapes(TracedModel(model=simplified, sources=traced.sources))
     graph = OnnxGraph(simplified)
@@ -93,8 +95,12 @@ def check_operators(traced: TracedModel) -> None:
         )
 
 
-def check_shapes(traced: TracedModel) -> None:
+def check_shapes(traced: TracedModel, *, complete: bool = True) -> None:
     """Checks that every value has a static shape of a size that can be meant.
+
+    Args:
+        traced: The model, after shape inference.
+        complete: Whether a value without a static shape is an error.
 
     Raises:
         ModelError: The first value that has not.
@@ -108,6 +114,8 @@ def check_shapes(traced: TracedModel) -> None:
     for name in names:
         shape = shapes.get(name)
         place = f"value {name}" + (f", from {sources[name]}" if sources.get(name) else "")
+        if shape is None and not complete:
+            continue
         if shape is None:
             raise ModelError(
                 "A value of the model has no static shape",

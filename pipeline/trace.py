@@ -132,7 +132,27 @@ def _trace_script(
         input_names=list(names)[: len(inputs)],
         verbose=False,
     )
-    return onnx.load_from_string(buffer.getvalue())
+    model = onnx.load_from_string(buffer.getvalue())
+    _number_values(model)
+    return model
+
+
+def _number_values(model: onnx.ModelProto) -> None:
+    """Numbers the values without a name of their own in order.
+
+    The older exporter counts on from one run of a script module to the next.
+    """
+    graph = model.graph
+    order = [t.name for t in graph.initializer]
+    order += [name for node in graph.node for name in (*node.input, *node.output)]
+    loose = dict.fromkeys(name for name in order if re.fullmatch(r"\d+|onnx::\w+", name))
+    renamed = {name: f"value_{index}" for index, name in enumerate(loose)}
+    for node in graph.node:
+        for names in (node.input, node.output):
+            for position, name in enumerate(names):
+                names[position] = renamed.get(name, name)
+    for item in (*graph.initializer, *graph.output, *graph.value_info):
+        item.name = renamed.get(item.name, item.name)
 
 
 def _failure(loaded: LoadedModel, error: Exception) -> ModelError:

@@ -257,7 +257,7 @@ def test_wrong_factory(
     assert isinstance(error, kind) and words in str(error)
 
 
-# -- .pt2 archives that would make PyTorch unpickle or evaluate something ---------------------------
+# -- .pt2 archives that would make PyTorch unpickle or evaluate something -------------------------
 
 
 def change_json(path: Path, target: Path, member: str, change: Any) -> Path:
