@@ -123,10 +123,12 @@ class ConvProof:
 
     Attributes:
         folded_bias: int32 (O,), with ``-in_zero_point * sum(weights)`` added.
+        doubled: Empty if requantization by SMMULR is exact for this layer, else why not.
         o8: Empty if the o8 kernels are exact for this layer, else why not.
     """
 
     folded_bias: NDArray[np.int32]
+    doubled: str
     o8: str
 
 
@@ -161,15 +163,24 @@ def prove_ranges(
             expected=f"at most {INT32_MAX}",
             hint="a scale of this layer is extreme; look at its bias and its calibration range",
         )
-    return ConvProof(folded_bias=folded.astype(np.int32), o8=_why_not_o8(largest, shifts))
+    doubled = _why_not_doubled(largest, shifts)
+    return ConvProof(
+        folded_bias=folded.astype(np.int32),
+        doubled=doubled,
+        o8=doubled or _why_not_o8(largest),
+    )
 
 
-def _why_not_o8(largest: NDArray[np.int64], shifts: NDArray[np.int32]) -> str:
-    """The o8 words hold 256 * even + odd channel; requantization doubles the accumulator."""
-    if int(largest[0::2].max()) >= 2**23:
-        return f"an even channel's sum can reach {int(largest[0::2].max())}, 2^23 is the limit"
+def _why_not_doubled(largest: NDArray[np.int64], shifts: NDArray[np.int32]) -> str:
+    """SMMULR of a doubled accumulator; then rounding and zero point are one addition."""
     if int(largest.max()) >= 2**30:
         return f"a sum can reach {int(largest.max())}, 2^30 is the limit"
     if int(shifts.max()) > -1 or int(shifts.min()) < -22:
         return f"shifts {int(shifts.min())}..{int(shifts.max())}, -22..-1 are taken"
     return ""
+
+
+def _why_not_o8(largest: NDArray[np.int64]) -> str:
+    """A word's sum is 256 * even + odd channel, in 32 bits."""
+    even = int(largest[0::2].max())
+    return f"an even channel's sum can reach {even}, 2^23 is the limit" if even >= 2**23 else ""

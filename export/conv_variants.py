@@ -293,6 +293,50 @@ DENSE_DSP = Variant(
     in_place=lambda geometry: geometry.out_c <= geometry.in_c,
 )
 
+# ---- depthwise with SMLAD -----------------------------------------------------------------------
+
+
+def _why_not_depthwise(geometry: ConvGeometry, proof: ConvProof) -> str:
+    return proof.doubled if geometry.is_depthwise else "not a depthwise convolution"
+
+
+def _plane_dsp_bytes(geometry: ConvGeometry, strip: int) -> int:
+    along, across = geometry.plane_w, geometry.plane_h
+    k_along, k_across = geometry.k_w, geometry.k_h
+    if geometry.out_h > geometry.out_w:
+        along, across, k_along, k_across = across, along, k_across, k_along
+    plane = 4 * (along // 2 + 1) * across
+    return plane + 4 * k_along * k_across
+
+
+DEPTHWISE_DSP = Variant(
+    kernel="ef_depthwise_s8_dsp",
+    sources=(
+        *HEADERS,
+        "ef_simd.h",
+        "ef_plane.h",
+        "ef_plane_3x3.c",
+        "ef_plane_fill.c",
+        "ef_depthwise_s8_dsp.c",
+    ),
+    needs_dsp=True,
+    why_not=lambda geometry, proof, encoding: _why_not_depthwise(geometry, proof),
+    order=lambda codes, geometry, padding: codes.reshape(-1),
+    pack=DEPTHWISE.pack,
+    value_offset=0,
+    shape=_plane_shape,
+    strip_bytes=_plane_dsp_bytes,
+    decoder=DEPTHWISE.decoder,
+    model=InstructionModel(
+        mac=2.0,
+        gather=0.4,
+        output=5.0,
+        block=250.0,
+        decode=dict.fromkeys(range(1, 7), 12.0),
+    ),
+    in_place=DEPTHWISE.in_place,
+)
+
 # ---- the plain twin of all of them --------------------------------------------------------------
 
 REFERENCE = Variant(
@@ -318,7 +362,7 @@ REFERENCE = Variant(
     in_place=lambda geometry: False,
 )
 
-VARIANTS = (CONV, DEPTHWISE, CONV_DSP, DENSE_DSP)
+VARIANTS = (CONV, DEPTHWISE, CONV_DSP, DENSE_DSP, DEPTHWISE_DSP)
 """What a layer may get."""
 ALL_VARIANTS = (*VARIANTS, REFERENCE)
 """What may be asked for by name."""

@@ -52,6 +52,10 @@ void ef_conv2d_s8_dsp(const ef_conv2d_args *a, const int8_t *in, int8_t *out, vo
 /* The same where the kernel covers the whole input, without padding: one output pixel. */
 void ef_dense_s8_dsp(const ef_conv2d_args *a, const int8_t *in, int8_t *out, void *scratch);
 
+/* Depthwise with any multiplier for cores with SMLAD and unaligned loads. Weights in OHWI order.
+ * May write in place if out_c == in_c and the map keeps its size. */
+void ef_depthwise_s8_dsp(const ef_conv2d_args *a, const int8_t *in, int8_t *out, void *scratch);
+
 #ifdef __cplusplus
 }
 #endif

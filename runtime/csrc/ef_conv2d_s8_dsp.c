@@ -8,20 +8,20 @@ typedef struct {
     const ef_conv2d_args *a;
     const int8_t *in;
     uint32_t group_in_c;
-    uint32_t taps;   /* of one output channel */
     uint32_t groups; /* of 4 taps, the last one filled up with zeros */
     int8_t *rows;    /* two gathered receptive fields */
 } strip_source;
 
+/* Both return the end of what they wrote. The last word may lie over the one before. */
 static int8_t *copy_bytes(int8_t *to, const int8_t *from, uint32_t count)
 {
     int8_t *end = to + count;
     if (count >= 4) {
-        const int8_t *last = from + count - 4;
-        for (int8_t *stop = end - 4; to < stop; to += 4, from += 4) {
+        const uint32_t last = ef_load_word(from + count - 4);
+        for (; end - to > 4; to += 4, from += 4) {
             ef_store_word(to, ef_load_word(from));
         }
-        ef_store_word(end - 4, ef_load_word(last)); /* may lie over the word before */
+        ef_store_word(end - 4, last);
     } else {
         while (to != end) {
             *to++ = *from++;
@@ -32,39 +32,71 @@ static int8_t *copy_bytes(int8_t *to, const int8_t *from, uint32_t count)
 
 static int8_t *fill_bytes(int8_t *to, int32_t value, uint32_t count)
 {
-    for (int8_t *end = to + count; to != end; to++) {
-        *to = (int8_t)value;
+    int8_t *end = to + count;
+    if (count >= 4) {
+        const uint32_t word = ((uint32_t)value & 0xFFu) * 0x01010101u;
+        for (; end - to > 4; to += 4) {
+            ef_store_word(to, word);
+        }
+        ef_store_word(end - 4, word);
+    } else {
+        while (to != end) {
+            *to++ = (int8_t)value;
+        }
     }
-    return to;
+    return end;
+}
+
+static int32_t between(int32_t value, int32_t low, int32_t high)
+{
+    return value < low ? low : value > high ? high : value;
 }
 
 /* The receptive field at (y0, x0), channels from first_c on, as bytes in the order of the taps. */
 static void gather(const strip_source *s, int32_t y0, int32_t x0, uint32_t first_c, int8_t *row)
 {
     const ef_conv2d_args *a = s->a;
-    const int contiguous = a->groups == 1 && a->dilation_w == 1;
-    for (int32_t ky = 0; ky < a->kernel_h; ky++) {
-        const int32_t y = y0 + ky * a->dilation_h;
-        const int8_t *line = s->in + y * a->in_w * a->in_c + first_c;
-        if (y < 0 || y >= a->in_h) {
-            row = fill_bytes(row, a->in_zero_point, a->kernel_w * s->group_in_c);
-        } else if (contiguous) {
-            const int32_t before = x0 < 0 ? -x0 : 0;
-            const int32_t after = a->in_w - x0 < a->kernel_w ? a->in_w - x0 : a->kernel_w;
-            const uint32_t left = (uint32_t)(before < a->kernel_w ? before : a->kernel_w);
-            const uint32_t inside = after > before ? (uint32_t)(after - before) : 0;
-            row = fill_bytes(row, a->in_zero_point, left * a->in_c);
-            row = copy_bytes(row, line + (x0 + before) * a->in_c, inside * a->in_c);
-            row = fill_bytes(row, a->in_zero_point, (a->kernel_w - left - inside) * a->in_c);
-        } else {
-            for (int32_t kx = 0; kx < a->kernel_w; kx++) {
-                const int32_t x = x0 + kx * a->dilation_w;
-                row = x < 0 || x >= a->in_w ? fill_bytes(row, a->in_zero_point, s->group_in_c)
-                                            : copy_bytes(row, line + x * a->in_c, s->group_in_c);
+    const int32_t line = a->in_w * a->in_c;
+    int32_t y = y0;
+    ef_store_word(row + 4 * s->groups - 4, 0); /* for what the taps leave of the last group */
+    if (a->groups == 1 && a->dilation_w == 1) {
+        /* a line of taps lies together: what is outside on the left, inside, outside on the right */
+        const uint32_t taps = (uint32_t)a->kernel_w * a->in_c;
+        const uint32_t left = (uint32_t)(between(-x0, 0, a->kernel_w) * a->in_c);
+        const uint32_t right =
+            (uint32_t)(between(x0 + a->kernel_w - a->in_w, 0, a->kernel_w) * a->in_c);
+        const uint32_t inside = taps - left - right;
+        int32_t offset = y0 * line + x0 * a->in_c + (int32_t)left;
+        for (uint32_t ky = a->kernel_h; ky != 0; ky--) {
+            if (y < 0 || y >= a->in_h) {
+                row = fill_bytes(row, a->in_zero_point, taps);
+            } else {
+                if (left != 0) {
+                    row = fill_bytes(row, a->in_zero_point, left);
+                }
+                row = copy_bytes(row, s->in + offset, inside);
+                if (right != 0) {
+                    row = fill_bytes(row, a->in_zero_point, right);
+                }
             }
+            y += a->dilation_h;
+            offset += line * a->dilation_h;
+        }
+    } else {
+        for (uint32_t ky = a->kernel_h; ky != 0; ky--) {
+            int32_t x = x0;
+            for (uint32_t kx = a->kernel_w; kx != 0; kx--) {
+                if (y < 0 || y >= a->in_h || x < 0 || x >= a->in_w) {
+                    row = fill_bytes(row, a->in_zero_point, s->group_in_c);
+                } else {
+                    const int8_t *from = s->in + y * line + x * a->in_c + first_c;
+                    row = copy_bytes(row, from, s->group_in_c);
+                }
+                x += a->dilation_w;
+            }
+            y += a->dilation_h;
         }
     }
-    fill_bytes(row, 0, 4 * s->groups - s->taps);
 }
 
 /* Expands the receptive fields of pixels `first` and `second` into the strip. */
@@ -142,7 +174,7 @@ void ef_conv2d_s8_dsp(const ef_conv2d_args *a, const int8_t *in, int8_t *out, vo
     int8_t *rows = (int8_t *)scratch + a->strip_offset;
     uint32_t *strip = (uint32_t *)(void *)(rows + 2 * EF_O8_TAPS * steps);
     uint32_t *tile = (uint32_t *)(void *)((int8_t *)scratch + a->tile_offset);
-    const strip_source source = {a, in, group_in_c, taps, steps, rows};
+    const strip_source source = {a, in, group_in_c, steps, rows};
 
     if (weights->decoder != NULL && weights->decoder->prepare != NULL) {
         weights->decoder->prepare(weights, scratch);

@@ -36,7 +36,13 @@ static inline void ef_store_word(void *to, uint32_t word)
 
 static inline uint32_t ef_pack(int32_t low, int32_t high)
 {
+#if EF_HAS_DSP
+    uint32_t word;
+    __asm__("pkhbt %0, %1, %2, lsl #16" : "=r"(word) : "r"(low), "r"(high));
+    return word;
+#else
     return ((uint32_t)low & 0xFFFFu) | (uint32_t)high << 16;
+#endif
 }
 
 static inline int32_t ef_low(uint32_t word)
@@ -106,7 +112,13 @@ static inline int32_t ef_requantize_doubled(int32_t doubled, int32_t multiplier,
     const int32_t scaled = ef_smmulr(doubled, multiplier);
     /* the sign takes one half of the way to rounding halves away from zero */
     const int32_t value = (scaled + (scaled >> 31) + offset) >> shift;
+#if EF_HAS_DSP
+    int32_t clamped;
+    __asm__("ssat %0, #8, %1" : "=r"(clamped) : "r"(value) : "cc");
+    return clamped;
+#else
     return value < -128 ? -128 : value > 127 ? 127 : value;
+#endif
 }
 
 #endif

@@ -20,7 +20,14 @@ from tests.tools import REPOSITORY, require_tool
 
 SOURCES = REPOSITORY / "runtime" / "csrc"
 WARNINGS = "-std=c99 -Wall -Wextra -Wconversion -Wsign-conversion -Wshadow -Werror".split()
-CONV_FILES = ("ef_conv2d*.c", "ef_dense*.c", "ef_depthwise*.c", "ef_decoder*.c", "ef_o8*.c")
+CONV_FILES = (
+    "ef_conv2d*.c",
+    "ef_dense*.c",
+    "ef_depthwise*.c",
+    "ef_decoder*.c",
+    "ef_o8*.c",
+    "ef_plane*.c",
+)
 
 
 def conv_sources() -> list[Path]:
