@@ -21,6 +21,7 @@ from edgefactor.export.numerics import INT8_MAX, INT8_MIN, IntArray, wrap_int32
 #: Multipliers are tried up to so many units away from the real slope.
 _REACH = 16
 _NEVER = 2**62
+INT8_RANGE = (INT8_MIN, INT8_MAX)
 #: Lowest shift that still separates neighbouring codes well enough to be worth a try.
 _LOWEST_SHIFT = 8
 
@@ -39,19 +40,19 @@ class LinearForm:
     offset: int
     shift: int
 
-    def apply(self, codes: Sequence[IntArray], low: int = INT8_MIN) -> IntArray:
-        """The form on arrays of codes, as the C kernels compute it, clamped to [low, 127]."""
+    def apply(self, codes: Sequence[IntArray], clamp: tuple[int, int] = INT8_RANGE) -> IntArray:
+        """The form on arrays of codes, as the C kernels compute it, clamped."""
         total = np.int64(self.offset) + sum(
             np.int64(m) * np.asarray(x, np.int64)
             for m, x in zip(self.multipliers, codes, strict=True)
         )
-        return np.asarray(np.clip(wrap_int32(np.asarray(total)) >> self.shift, low, INT8_MAX))
+        return np.asarray(np.clip(wrap_int32(np.asarray(total)) >> self.shift, *clamp))
 
 
-def _bounds(outputs: IntArray, low: int, shift: int) -> tuple[IntArray, IntArray]:
+def _bounds(outputs: IntArray, clamp: tuple[int, int], shift: int) -> tuple[IntArray, IntArray]:
     """Smallest and largest sums that still give each output; saturated ones are open-ended."""
-    lower = np.where(outputs == low, -_NEVER, outputs << shift)
-    upper = np.where(outputs == INT8_MAX, _NEVER, ((outputs + 1) << shift) - 1)
+    lower = np.where(outputs == clamp[0], -_NEVER, outputs << shift)
+    upper = np.where(outputs == clamp[1], _NEVER, ((outputs + 1) << shift) - 1)
     return lower, upper
 
 
@@ -86,22 +87,22 @@ def fit(
     outputs: IntArray,
     slopes: Sequence[float],
     *,
-    low: int = INT8_MIN,
+    clamp: tuple[int, int] = INT8_RANGE,
 ) -> LinearForm | None:
     """A form that equals ``outputs`` on all ``codes``, or None.
 
     Args:
         codes: Flat arrays, one an input, together holding every combination that can occur.
-        outputs: The codes to reproduce, in [low, 127].
+        outputs: The codes to reproduce.
         slopes: Real change of the output code per input code.
-        low: Results at this code are taken as saturated.
+        clamp: Lowest and highest code; results at these are taken as saturated.
     """
     codes = [np.asarray(x, np.int64).reshape(-1) for x in codes]
     outputs = np.asarray(outputs, np.int64).reshape(-1)
     real = np.zeros(outputs.shape)
     for slope, x in zip(slopes, codes, strict=True):
         real += slope * x
-    inner = (outputs > low) & (outputs < INT8_MAX)
+    inner = (outputs > clamp[0]) & (outputs < clamp[1])
     centre = float(np.median(outputs[inner] - real[inner])) if inner.any() else 0.0
     largest = float(np.abs(real + centre).max()) + 2
     highest_shift = min(30, 30 - math.ceil(math.log2(largest)))
@@ -111,7 +112,7 @@ def fit(
         near = [round(slope * 2.0**shift) for slope in slopes]
         if max(map(abs, near)) + _REACH >= 2**31:
             continue
-        lowest, highest = _offsets(codes, _bounds(outputs, low, shift), near, steps)
+        lowest, highest = _offsets(codes, _bounds(outputs, clamp, shift), near, steps)
         margin = (highest - lowest).reshape(-1)
         best = int(np.argmax(margin))
         if margin[best] < 0:
@@ -124,6 +125,6 @@ def fit(
             offset=int(wrap_int32(np.array(offset))),
             shift=shift,
         )
-        if np.array_equal(form.apply(codes, low), outputs):
+        if np.array_equal(form.apply(codes, clamp), outputs):
             return form
     return None

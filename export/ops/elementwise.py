@@ -8,19 +8,19 @@ constant number is a function of one tensor.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgefactor.export import linear_forms, numerics
+from edgefactor.export import binary_code, linear_forms
 from edgefactor.export import tflite_builtins as builtins
-from edgefactor.export.broadcasting import LOOPS, broadcast_loops, broadcast_shape
+from edgefactor.export.broadcasting import broadcast_shape
 from edgefactor.export.ir import Array, Graph, Op, Quantization, Tensor
-from edgefactor.export.layer_code import Call, CArray, CSymbol, CTarget, CValue, LayerCode, Ref
-from edgefactor.export.numerics import INT8_MAX, IntArray
+from edgefactor.export.layer_code import CTarget, LayerCode
+from edgefactor.export.numerics import IntArray
 from edgefactor.export.ops.activation import Activation, activation_onnx, activation_range
 from edgefactor.export.ops.family import (
     Family,
@@ -34,17 +34,13 @@ from edgefactor.export.ops.family import (
 from edgefactor.export.ops.operands import lower_operands
 from edgefactor.export.unary_code import CODES, unary_code
 
-_HEADERS = ("ef_attributes.h", "ef_broadcast.h", "ef_numerics.h")
-#: Right shifts for which the fast product's rounding constants fit 32 bits.
-_FAST_SHIFTS = range(1, 23)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Add(Op):
     """Inputs: two tensors, one of which may be constant, whose shapes broadcast.
 
     Attributes:
-        activation: "none" or "relu": negative results become 0.
+        activation: Applied to the result.
     """
 
     activation: Activation = "none"
@@ -106,7 +102,7 @@ class _BinaryFamily(Family):
     ) -> IntArray:
         quantizations = [tensor.quant for tensor in inputs]
         codes = self.codes(pair[0], pair[1], quantizations, output.quant)
-        return np.clip(codes, _low(op, output), INT8_MAX)
+        return np.asarray(np.clip(codes, *activation_range(op.activation, output.quant)))
 
     def reference(
         self, op: Binary, inputs: Sequence[Tensor], output: Tensor, values: Sequence[Array]
@@ -132,48 +128,11 @@ class _BinaryFamily(Family):
         inputs = [graph.tensors[name] for name in op.inputs]
         output = graph.tensors[op.outputs[0]]
         single = next(
-            (i for i, t in enumerate(inputs) if t.data is not None and t.elements == 1), -1
+            (i for i, t in enumerate(inputs) if t.data is not None and t.elements == 1), None
         )
-        if single >= 0:
+        if single is not None:
             return self._one_tensor(op, inputs, output, single, target)
-        loops = broadcast_loops(inputs[0].shape, inputs[1].shape)
-        if loops is None:
-            raise ValueError(f"{op.name}: more than {LOOPS} loops")
-        held = next((i for i, tensor in enumerate(inputs) if tensor.data is not None), None)
-        arrays: tuple[CArray, ...] = ()
-        pointers: list[CValue] = [CSymbol(name="NULL"), CSymbol(name="NULL")]
-        names = [tensor.name for tensor in inputs]
-        weights: dict[str, Any] = {}
-        if held is not None:
-            data = np.asarray(inputs[held].values, np.int8).reshape(-1)
-            arrays = (CArray(suffix="constant", ctype="int8_t", data=data, section="weights"),)
-            pointers[held] = Ref(suffix="constant")
-            # The kernel ignores the pointer it gets for a constant operand.
-            names[held] = names[1 - held]
-            weights = {
-                "encoding": "raw",
-                "bits": 8,
-                "distinct_values": int(np.unique(data).size),
-                "weight_bytes": data.size,
-            }
-        broadcast: dict[str, CValue] = {
-            "sizes": loops.sizes,
-            "steps1": loops.steps1,
-            "steps2": loops.steps2,
-            "constant1": pointers[0],
-            "constant2": pointers[1],
-        }
-        call, sources = self._kernel(op, inputs, output, broadcast, tuple(names))
-        whole = [
-            i for i, t in enumerate(inputs) if t.data is None and t.elements == output.elements
-        ]
-        return LayerCode(
-            calls=(call,),
-            sources=(*sources, *_HEADERS),
-            arrays=arrays,
-            in_place=tuple(whole),
-            **weights,
-        )
+        return self._kernel(op, inputs, output)
 
     def _one_tensor(
         self, op: Binary, inputs: Sequence[Tensor], output: Tensor, constant: int, target: CTarget
@@ -187,19 +146,8 @@ class _BinaryFamily(Family):
         return unary_code(table, x.name, x.elements, slope, target)
 
     @abstractmethod
-    def _kernel(
-        self,
-        op: Binary,
-        inputs: Sequence[Tensor],
-        output: Tensor,
-        broadcast: Mapping[str, CValue],
-        names: tuple[str, ...],
-    ) -> tuple[Call, tuple[str, ...]]:
-        """The call and the sources of its own."""
-
-
-def _low(op: Binary, output: Tensor) -> int:
-    return activation_range(op.activation, output.quant)[0]
+    def _kernel(self, op: Binary, inputs: Sequence[Tensor], output: Tensor) -> LayerCode:
+        """The C of two operands of more than one element."""
 
 
 class _SumFamily(_BinaryFamily):
@@ -222,58 +170,14 @@ class _SumFamily(_BinaryFamily):
         first, second = (tensor.quant.scale / output.quant.scale for tensor in inputs)
         return first, self.sign * second
 
-    def _kernel(
-        self,
-        op: Binary,
-        inputs: Sequence[Tensor],
-        output: Tensor,
-        broadcast: Mapping[str, CValue],
-        names: tuple[str, ...],
-    ) -> tuple[Call, tuple[str, ...]]:
-        low = _low(op, output)
+    def _kernel(self, op: Binary, inputs: Sequence[Tensor], output: Tensor) -> LayerCode:
         pair = [grid.reshape(-1) for grid in np.meshgrid(CODES, CODES, indexing="ij")]
         every = self._clamped(op, inputs, output, pair)
-        form = linear_forms.fit(pair, every, self.slopes(inputs, output), low=low)
+        clamp = activation_range(op.activation, output.quant)
+        form = linear_forms.fit(pair, every, self.slopes(inputs, output), clamp=clamp)
         if form is not None:
-            linear: dict[str, CValue] = {
-                "multiplier1": form.multipliers[0],
-                "multiplier2": form.multipliers[1],
-                "offset": form.offset,
-                "shift": form.shift,
-                "low": low,
-            }
-            if inputs[0].shape == inputs[1].shape and inputs[0].data is inputs[1].data:
-                flat: dict[str, CValue] = {"form": linear, "count": output.elements}
-                call = Call(function="ef_add_s8", struct="ef_add_args", args=flat, inputs=names)
-                return call, ("ef_add_s8.c", "ef_add.h", "ef_saturate.h")
-            call = Call(
-                function="ef_add_broadcast_s8",
-                struct="ef_add_broadcast_args",
-                args={"broadcast": broadcast, "form": linear},
-                inputs=names,
-            )
-            return call, ("ef_add_broadcast_s8.c", "ef_add.h")
-        twice = 2 * max(tensor.quant.scale for tensor in inputs)
-        factors = [numerics.quantize_multiplier(tensor.quant.scale / twice) for tensor in inputs]
-        last = numerics.quantize_multiplier(twice / (2**20 * output.quant.scale))
-        exact: dict[str, CValue] = {
-            "zero_point1": inputs[0].quant.zero_point,
-            "zero_point2": inputs[1].quant.zero_point,
-            "out_zero_point": output.quant.zero_point,
-            "multiplier1": factors[0][0],
-            "shift1": factors[0][1],
-            "multiplier2": factors[1][0],
-            "shift2": factors[1][1],
-            "sign": self.sign,
-            "multiplier": last[0],
-            "shift": last[1],
-            "low": low,
-        }
-        args = {"broadcast": broadcast, **exact}
-        call = Call(
-            function="ef_add_rescaled_s8", struct="ef_add_rescaled_args", args=args, inputs=names
-        )
-        return call, ("ef_add_rescaled_s8.c", "ef_add.h")
+            return binary_code.linear_code(inputs, output, form, clamp)
+        return binary_code.rescaled_code(inputs, output, self.sign, clamp)
 
 
 class AddFamily(_SumFamily):
@@ -317,29 +221,9 @@ class MulFamily(_BinaryFamily):
         first, second = (constant_code - tensor.quant.zero_point for tensor in inputs)
         return unit * second, unit * first
 
-    def _kernel(
-        self,
-        op: Binary,
-        inputs: Sequence[Tensor],
-        output: Tensor,
-        broadcast: Mapping[str, CValue],
-        names: tuple[str, ...],
-    ) -> tuple[Call, tuple[str, ...]]:
-        scales = [tensor.quant.scale for tensor in inputs]
-        real = scales[0] * scales[1] / output.quant.scale
-        multiplier, shift = numerics.quantize_multiplier(real)
-        name = "ef_mul_s8" if -shift in _FAST_SHIFTS else "ef_mul_s8_ref"
-        args: dict[str, CValue] = {
-            "broadcast": broadcast,
-            "zero_point1": inputs[0].quant.zero_point,
-            "zero_point2": inputs[1].quant.zero_point,
-            "out_zero_point": output.quant.zero_point,
-            "multiplier": multiplier,
-            "shift": shift,
-            "low": _low(op, output),
-        }
-        call = Call(function=name, struct="ef_mul_args", args=args, inputs=names)
-        return call, (f"{name}.c", "ef_mul.h", "ef_saturate.h")
+    def _kernel(self, op: Binary, inputs: Sequence[Tensor], output: Tensor) -> LayerCode:
+        clamp = activation_range(op.activation, output.quant)
+        return binary_code.product_code(inputs, output, clamp)
 
 
 ADD, SUB, MUL = AddFamily(), SubFamily(), MulFamily()

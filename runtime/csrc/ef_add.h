@@ -10,7 +10,7 @@
 extern "C" {
 #endif
 
-/* out = clamp((multiplier1 * x1 + multiplier2 * x2 + offset) >> shift, low, 127), the sum modulo
+/* out = clamp((multiplier1 * x1 + multiplier2 * x2 + offset) >> shift, low, high), the sum modulo
  * 2^32. The exporter has tried all 65,536 pairs of codes against the definition below. */
 typedef struct ef_add_form {
     int32_t multiplier1;
@@ -18,6 +18,7 @@ typedef struct ef_add_form {
     int32_t offset; /* zero points and rounding included */
     int32_t shift;  /* 0..30 */
     int32_t low;
+    int32_t high;
 } ef_add_form;
 
 typedef struct ef_add_args {
@@ -51,6 +52,7 @@ typedef struct ef_add_rescaled_args {
     int32_t multiplier;
     int32_t shift;
     int32_t low;
+    int32_t high;
 } ef_add_rescaled_args;
 
 void ef_add_rescaled_s8(const ef_add_rescaled_args *a, const int8_t *in1, const int8_t *in2,

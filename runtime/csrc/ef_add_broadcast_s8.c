@@ -11,10 +11,11 @@ static EF_OUT_OF_LINE void add_row(const void *args, const int8_t *in1, int32_t 
     const uint32_t offset = (uint32_t)form->offset;
     const int32_t shift = form->shift;
     const int32_t low = form->low;
+    const int32_t high = form->high;
     for (; count > 0; count--) {
         const uint32_t total = (uint32_t)(int32_t)*in1 * multiplier1 +
                                (uint32_t)(int32_t)*in2 * multiplier2 + offset;
-        *out++ = ef_clamp_s8((int32_t)total >> shift, low, INT8_MAX);
+        *out++ = ef_clamp_s8((int32_t)total >> shift, low, high);
         in1 += step1;
         in2 += step2;
     }

@@ -16,7 +16,7 @@ static EF_OUT_OF_LINE void add_row(const void *args, const int8_t *in1, int32_t 
         const int32_t first = rescale(*in1, a->zero_point1, a->multiplier1, a->shift1);
         const int32_t second = rescale(*in2, a->zero_point2, a->multiplier2, a->shift2);
         const int32_t sum = ef_requantize(first + a->sign * second, a->multiplier, a->shift);
-        *out++ = ef_clamp_s8(sum + a->out_zero_point, a->low, INT8_MAX);
+        *out++ = ef_clamp_s8(sum + a->out_zero_point, a->low, a->high);
         in1 += step1;
         in2 += step2;
     }

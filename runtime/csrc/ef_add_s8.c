@@ -19,7 +19,6 @@ void ef_add_s8(const ef_add_args *a, const int8_t *in1, const int8_t *in2, int8_
     const uint32_t m2 = (uint32_t)a->form.multiplier2;
     const uint32_t offset = (uint32_t)a->form.offset;
     const int32_t shift = a->form.shift;
-    const int32_t low = a->form.low;
     int8_t *const end = out + a->count;
     int8_t *const end_of_fours = end - (a->count & 3);
     while (out != end_of_fours) {
@@ -34,12 +33,5 @@ void ef_add_s8(const ef_add_args *a, const int8_t *in1, const int8_t *in2, int8_
     while (out != end) {
         *out++ = sum(*in1++, m1, *in2++, m2, offset, shift);
     }
-    /* Rare: a fused ReLU whose zero point is not the lowest code. */
-    if (low > INT8_MIN) {
-        for (out = end - a->count; out != end; out++) {
-            if (*out < low) {
-                *out = (int8_t)low;
-            }
-        }
-    }
+    ef_clamp_row_s8(end - a->count, a->count, a->form.low, a->form.high);
 }

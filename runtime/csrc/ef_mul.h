@@ -1,6 +1,6 @@
 /* Elementwise products of int8 tensors. `out` may be an operand of its own size.
  *
- * out = clamp(out_zero_point + requantize((x1 - zero_point1) * (x2 - zero_point2)), low, 127). */
+ * out = clamp(out_zero_point + requantize((x1 - zero_point1) * (x2 - zero_point2)), low, high). */
 #ifndef EF_MUL_H
 #define EF_MUL_H
 
@@ -20,6 +20,7 @@ typedef struct ef_mul_args {
     int32_t multiplier;
     int32_t shift; /* as ef_requantize takes it */
     int32_t low;
+    int32_t high;
 } ef_mul_args;
 
 /* Any shift up to 14. */

@@ -38,21 +38,13 @@ static EF_OUT_OF_LINE void multiply_row(const void *args, const int8_t *in1, int
     const int32_t multiplier = a->multiplier;
     const int32_t right = -a->shift;
     const int32_t constant = a->out_zero_point * (1 << right) + (1 << (right - 1));
-    const int32_t low = a->low;
     int8_t *const start = out;
     for (int32_t left = count; left > 0; left--) {
         *out++ = multiply(*in1, zero1, *in2, zero2, multiplier, constant, right);
         in1 += step1;
         in2 += step2;
     }
-    /* Rare: a fused ReLU whose zero point is not the lowest code. */
-    if (low > INT8_MIN) {
-        for (int32_t i = 0; i < count; i++) {
-            if (start[i] < low) {
-                start[i] = (int8_t)low;
-            }
-        }
-    }
+    ef_clamp_row_s8(start, count, a->low, a->high);
 }
 
 void ef_mul_s8(const ef_mul_args *a, const int8_t *in1, const int8_t *in2, int8_t *out)

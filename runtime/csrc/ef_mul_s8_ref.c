@@ -9,7 +9,7 @@ static EF_OUT_OF_LINE void multiply_row(const void *args, const int8_t *in1, int
     for (; count > 0; count--) {
         const int32_t product = (*in1 - a->zero_point1) * (*in2 - a->zero_point2);
         const int32_t scaled = ef_requantize(product, a->multiplier, a->shift);
-        *out++ = ef_clamp_s8(scaled + a->out_zero_point, a->low, INT8_MAX);
+        *out++ = ef_clamp_s8(scaled + a->out_zero_point, a->low, a->high);
         in1 += step1;
         in2 += step2;
     }

@@ -18,4 +18,20 @@ static inline int8_t ef_saturate_s8(int32_t value)
 #endif
 }
 
+/* The rest of a fused activation, after saturation: only where the zero point of the result is not
+ * the lowest code or its range is not that of the activation, which is rare. */
+static inline void ef_clamp_row_s8(int8_t *row, int32_t count, int32_t low, int32_t high)
+{
+    if (low > INT8_MIN || high < INT8_MAX) {
+        for (int8_t *end = row + count; row != end; row++) {
+            if (*row < low) {
+                *row = (int8_t)low;
+            }
+            if (*row > high) {
+                *row = (int8_t)high;
+            }
+        }
+    }
+}
+
 #endif

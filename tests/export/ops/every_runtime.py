@@ -1,0 +1,122 @@
+"""Runs Graphs of many operators in everything that implements them, and compares every element.
+
+One Graph holds a whole table of cases side by side, so that each runtime starts and each compiler
+runs once a table. LiteRT's reference kernels and TFLM's are the oracles.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgefactor.export import ops
+from edgefactor.export.c_writer import write_c
+from edgefactor.export.ir import DType, Graph, Op, Port, Quantization, Tensor, constant
+from edgefactor.export.layer_code import CTarget
+from edgefactor.export.reference import run_reference
+from edgefactor.export.tflite_writer import write_tflite
+from edgefactor.export.validate import validate
+from edgefactor.runtime.host import HostRunner
+from edgefactor.runtime.litert_runner import LiteRtRunner
+from edgefactor.runtime.tflm_runner import TflmRunner
+from tests.tools import require_tool
+
+Codes = NDArray[np.int8]
+
+#: Every int8 code once.
+CODES = np.arange(-128, 128, dtype=np.int8)
+
+
+def quantization(scale: float, zero_point: int) -> Quantization:
+    return Quantization(scales=(float(np.float32(scale)),), zero_point=zero_point)
+
+
+def random_quantization(generator: np.random.Generator) -> Quantization:
+    """Scales over three orders of magnitude, zero points over all of int8."""
+    scale = float(np.exp(generator.uniform(np.log(1e-3), np.log(0.5))))
+    return quantization(
+        scale, int(generator.choice([-128, 127, *generator.integers(-128, 128, 4)]))
+    )
+
+
+def near(source: Quantization, generator: np.random.Generator, reach: float = 1.5) -> Quantization:
+    """A scale within exp(+-reach) of another, any zero point."""
+    scale = source.scale * float(np.exp(generator.uniform(-reach, reach)))
+    return quantization(scale, int(generator.choice([-128, *generator.integers(-128, 128, 2)])))
+
+
+def activation(name: str, shape: Sequence[int], quant: Quantization) -> Tensor:
+    return Tensor(name=name, shape=tuple(shape), dtype=DType.INT8, quantization=quant)
+
+
+def held(name: str, codes: Codes, quant: Quantization) -> Tensor:
+    return constant(name, codes, quant)
+
+
+def graph_of(
+    cases: Sequence[tuple[Op, Quantization]], tensors: Sequence[Tensor], name: str = "case"
+) -> Graph:
+    """Operators side by side (or after one another); all their results are outputs."""
+    known = {tensor.name: tensor for tensor in tensors}
+    for op, quant in cases:
+        family = ops.family_of(op)
+        shape = family.output_shape(op, [known[n] for n in op.inputs])
+        rule = family.output_rule(op)
+        chosen = rule if isinstance(rule, Quantization) else quant
+        known[op.outputs[0]] = activation(op.outputs[0], shape, chosen)
+    graph = Graph(
+        name=name,
+        tensors=known,
+        ops=tuple(op for op, _ in cases),
+        inputs=tuple(_port(tensor) for tensor in tensors if tensor.data is None),
+        outputs=tuple(_port(known[op.outputs[0]]) for op, _ in cases),
+    )
+    return validate(graph, "test", quantized=True)
+
+
+def last_only(graph: Graph) -> Graph:
+    """The same Graph with its last operator's result as the only output."""
+    return replace(graph, outputs=graph.outputs[-1:])
+
+
+def _port(tensor: Tensor) -> Port:
+    axes = tuple(range(len(tensor.shape)))
+    return Port(tensor=tensor.name, name=tensor.name, shape=tensor.shape, perm=axes)
+
+
+def write_sources(graph: Graph, folder: Path, target: CTarget | None = None) -> Path:
+    """The C of a Graph, as a bundle holds it."""
+    for path, text in write_c(graph, target or CTarget(), prefix="case").files.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(text)
+    return folder
+
+
+def check_everywhere(
+    graph: Graph, inputs: Mapping[str, Codes], folder: Path, target: CTarget | None = None
+) -> dict[str, Codes]:
+    """Compare NumPy, LiteRT, TFLM and sanitized C on the host; return NumPy's results."""
+    expected = run_reference(graph, dict(inputs))
+    names = [op.outputs[0] for op in graph.ops]
+    model = write_tflite(graph)
+    samples = {name: codes[None] for name, codes in inputs.items()}
+    for runner in (LiteRtRunner(model), TflmRunner(model)):
+        found = runner.run(samples, names)
+        for name in names:
+            np.testing.assert_array_equal(
+                found[name].reshape(expected[name].shape),
+                expected[name],
+                f"{runner.name}: {name} {graph.producer(name)}",
+            )
+    require_tool("gcc")
+    flat = np.concatenate([inputs[port.tensor].reshape(-1) for port in graph.inputs])[None]
+    with HostRunner(write_sources(graph, folder, target), sanitize=True) as host:
+        traced = host.run(flat, names)
+        whole = host.outputs(flat)
+    for name in names:
+        np.testing.assert_array_equal(traced[name][0], expected[name].reshape(-1), f"C: {name}")
+    outputs = [expected[port.tensor].reshape(-1) for port in graph.outputs]
+    np.testing.assert_array_equal(whole[0], np.concatenate(outputs))
+    return expected
