@@ -32,8 +32,8 @@ _LAYOUT_AGNOSTIC = {
     "Mul", "Pad", "PRelu", "Relu", "Sigmoid", "Slice", "Split", "Sub", "Tanh",
 }  # fmt: skip
 _WANTS_CHANNELS_LAST = {
-    "AveragePool", "BatchNormalization", "Conv", "GlobalAveragePool", "GlobalMaxPool", "MaxPool",
-    "Resize", "Upsample",
+    "AveragePool", "BatchNormalization", "Conv", "DepthToSpace", "GlobalAveragePool",
+    "GlobalMaxPool", "MaxPool", "Resize", "SpaceToDepth", "Upsample",
 }  # fmt: skip
 
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from edgefactor.errors import ModelError, UnsupportedOperatorError
 from edgefactor.export.ir import Array, Graph, Op, Tensor
 from edgefactor.export.layer_code import CTarget, LayerCode
+from edgefactor.export.ops.blocks import lower_blocks
 from edgefactor.export.ops.family import (
     Family,
     Lowering,
@@ -190,9 +191,12 @@ class TransposeFamily(Family):
     """Lowered to nothing; the operator appears where another one asks for an order of axes."""
 
     op = Transpose
-    onnx_ops = ("Transpose",)
+    onnx_ops = ("Transpose", "DepthToSpace", "SpaceToDepth")
 
     def lower(self, node: Node, lowering: Lowering) -> None:
+        if node.op_type != "Transpose":
+            lower_blocks(node, lowering, Transpose)
+            return
         tensor, stored = lowering.stored(node.input(0))
         rank = len(stored)
         perm = [int(axis) for axis in node.attributes.get("perm", range(rank)[::-1])]

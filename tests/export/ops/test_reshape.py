@@ -85,6 +85,24 @@ def test_channels_last_survives_where_no_data_has_to_move():
 ASYMMETRIC = 'mode="nearest",coordinate_transformation_mode="asymmetric",nearest_mode="floor"'
 #: Inputs, body, operator set, the operators that are left.
 LOWERINGS = {
+    "depth to space": (
+        "float[1,12,3,4] x",
+        "y = DepthToSpace<blocksize=2>(x)",
+        13,
+        ["Reshape", "Transpose", "Reshape"],
+    ),
+    "pixel shuffle of torch": (
+        "float[1,12,3,4] x",
+        'a = MaxPool<kernel_shape=[1,1]>(x) y = DepthToSpace<blocksize=2,mode="CRD">(a)',
+        13,
+        ["MaxPool2D", "Reshape", "Transpose", "Reshape"],
+    ),
+    "space to depth": (
+        "float[1,3,4,6] x",
+        "a = MaxPool<kernel_shape=[1,1]>(x) y = SpaceToDepth<blocksize=2>(a)",
+        13,
+        ["MaxPool2D", "Reshape", "Transpose", "Reshape"],
+    ),
     "flatten": (
         "float[1,4,8,8] x",
         ("p = MaxPool<kernel_shape=[2,2]>(x) y = Flatten(p)"),
