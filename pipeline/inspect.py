@@ -7,7 +7,7 @@ TorchScript and exported programs are looked at in the same way.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -111,8 +111,10 @@ def inspect_loaded(loaded: LoadedModel, inputs: Sequence[Tensor]) -> Inspection:
     try_model(loaded, inputs)
     module = loaded.module
     weights = dict(_weights(loaded, module))
-    parameters = {name: t for name, t in weights.items() if isinstance(t, nn.Parameter)}
-    recorder = _Recorder({tensor.data_ptr(): name for name, tensor in weights.items()})
+    parameters = dict(module.named_parameters())
+    recorder = _Recorder(
+        {tensor.data_ptr(): name for name, tensor in weights.items()}, set(parameters)
+    )
     with torch.no_grad(), recorder:
         result = module(*inputs)
     outputs = [leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor)]
@@ -157,9 +159,10 @@ class _Step:
 class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Notes the operators of one run, with the storages they read and write."""
 
-    def __init__(self, weights: Mapping[int, str]) -> None:
+    def __init__(self, weights: Mapping[int, str], parameters: Set[str]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._weights = weights
+        self._parameters = parameters
         self._steps: list[_Step] = []
         self._aliases: dict[int, int] = {}
         # Storages are told apart by address; holding on to them keeps addresses from being reused.
@@ -198,7 +201,9 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 reads=[self._place(tensor) for tensor in activations],
                 writes={self._place(tensor): tensor.numel() for tensor in used},
                 shape=tuple(outputs[0].shape),
-                parameters=sum(t.numel() for t in weights if isinstance(t, nn.Parameter)),
+                parameters=sum(
+                    t.numel() for t in weights if self._weights[t.data_ptr()] in self._parameters
+                ),
                 macs=_macs(operator, read, outputs[0]),
             )
         )

@@ -122,9 +122,11 @@ def _trace_dynamo(
 def _trace_script(
     program: torch.jit.ScriptModule, inputs: Sequence[Tensor], names: Sequence[str]
 ) -> onnx.ModelProto:
+    # A copy: exporting inlines the methods, and a second time the modules' names would be lost.
+    fresh = torch.jit.load(io.BytesIO(program.save_to_buffer()))  # type: ignore[no-untyped-call]
     buffer = io.BytesIO()
     torch.onnx.export(
-        program,
+        fresh,
         tuple(inputs),
         buffer,  # type: ignore[arg-type]
         dynamo=False,

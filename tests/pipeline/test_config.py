@@ -1,0 +1,66 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgefactor.errors import OptionError
+from edgefactor.pipeline.config import (
+    ExportOptions,
+    InputShape,
+    parse_numbers,
+    parse_shape,
+    parse_size,
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "size_bytes"),
+    [("262144", 262144), ("256k", 262144), ("256KiB", 262144), ("1.5M", 1572864), ("64 kB", 65536)],
+)
+def test_sizes(text: str, size_bytes: int) -> None:
+    assert parse_size(text) == size_bytes
+
+
+@pytest.mark.parametrize("text", ["", "0", "-5", "k", "12x", "1e6", "256 k k"])
+def test_wrong_sizes(text: str) -> None:
+    with pytest.raises(OptionError):
+        parse_size(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "shape"),
+    [
+        ("1,3,32,32", InputShape(dims=(1, 3, 32, 32))),
+        ("1x640", InputShape(dims=(1, 640))),
+        ("left=1, 4", InputShape(dims=(1, 4), name="left")),
+    ],
+)
+def test_shapes(text: str, shape: InputShape) -> None:
+    assert parse_shape(text) == shape
+
+
+@pytest.mark.parametrize("text", ["", "1,", "1,0", "a,b", "1,-3", "1,99999,99999", "[1,3]", "=1,3"])
+def test_wrong_shapes(text: str) -> None:
+    with pytest.raises(OptionError):
+        parse_shape(text)
+
+
+def test_numbers() -> None:
+    assert parse_numbers("0.5") == (0.5,) and parse_numbers("1,2, 3e-1") == (1, 2, 0.3)
+    with pytest.raises(OptionError):
+        parse_numbers("1;2")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"name": "2nd"}, {"name": "a-b"}, {"optimize": "fast"}, {"calibration_method": "x"},
+     {"samples": 0}],
+)  # fmt: skip
+def test_wrong_options(wrong: dict[str, Any]) -> None:
+    with pytest.raises(OptionError):
+        ExportOptions(model=Path("m.pt"), **wrong)
+
+
+def test_default_output() -> None:
+    assert ExportOptions(model=Path("a/net.pt")).bundle == Path("net-cortex-m4")
+    assert ExportOptions(model=Path("net.pt"), target="b/my.toml").bundle == Path("net-my")
