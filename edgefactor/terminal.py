@@ -147,9 +147,7 @@ def print_inspection(inspection: Inspection) -> None:
         f"parameters: {inspection.parameters:,}; weights in int8: {inspection.weight_bytes:,} B"
     )
     out.print(f"multiply-accumulates: {inspection.macs:,}")
-    out.print(
-        f"activation peak: {inspection.peak_bytes:,} B at {printable(inspection.peak_layer)}"
-    )
+    out.print(f"activation peak: {inspection.peak_bytes:,} B at {printable(inspection.peak_layer)}")
     for note in inspection.notes:
         out.print(f"note: {printable(note)}")
 
