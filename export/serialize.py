@@ -92,15 +92,17 @@ def from_json(text: str, where: str) -> Graph:
         for entry in document["ops"]:
             fields = {key: _tuples(value) for key, value in entry.items() if key != "type"}
             graph_ops.append(_op(entry["type"], fields))
-        tensors = [_tensor_from_dict(entry) for entry in document["tensors"]]
-        return Graph(
+        tensors = {tensor["name"]: _tensor_from_dict(tensor) for tensor in document["tensors"]}
+        graph = Graph(
             name=document["name"],
-            tensors={tensor.name: tensor for tensor in tensors},
+            tensors=tensors,
             ops=tuple(graph_ops),
             inputs=tuple(Port(**_port(entry)) for entry in document["inputs"]),
             outputs=tuple(Port(**_port(entry)) for entry in document["outputs"]),
             metadata=document["metadata"],
         )
+        _require_tensors(graph)
+        return graph
     except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise ModelError(
             "The file does not hold a network of this version of edgefactor.",
@@ -109,6 +111,15 @@ def from_json(text: str, where: str) -> Graph:
             expected=f"format {FORMAT}, version {VERSION}",
             hint="export the model again with this version",
         ) from error
+
+
+def _require_tensors(graph: Graph) -> None:
+    """Raise a KeyError if a port or an operator names a tensor that is not there."""
+    named = {port.tensor for port in (*graph.inputs, *graph.outputs)}
+    for op in graph.ops:
+        named.update((*op.inputs, *op.outputs))
+    for name in sorted(named - graph.tensors.keys()):
+        raise KeyError(f"no tensor {name}")
 
 
 def _port(entry: dict[str, Any]) -> dict[str, Any]:
