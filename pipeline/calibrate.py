@@ -104,9 +104,10 @@ def _entropy(statistics: _Statistics, counts: NDArray[np.int64]) -> Range:
         edges = np.flatnonzero(inside)
         before[edges[0]] += counts[: edges[0]].sum()
         before[edges[-1]] += counts[edges[-1] + 1 :].sum()
-        level = np.rint((centres - ends[0]) / step).astype(np.int64)[inside]
-        totals = np.bincount(level, counts[inside], minlength=_LEVELS + 2)
-        filled = np.bincount(level, counts[inside] > 0, minlength=_LEVELS + 2)
+        level = np.rint((centres[inside] - ends[0]) / step).astype(np.int64)
+        level = np.clip(level, 0, _LEVELS - 1)
+        totals = np.bincount(level, counts[inside], minlength=_LEVELS)
+        filled = np.bincount(level, counts[inside] > 0, minlength=_LEVELS)
         after = np.zeros_like(before)
         spread = totals[level] / np.maximum(filled[level], 1)
         after[inside] = np.where(counts[inside] > 0, spread, 0.0)

@@ -131,6 +131,7 @@ def layers(graph: Graph, sources: CSources, measured: Measured | None) -> tuple[
                         "instructions": option.instructions,
                     }
                     for option in code.alternatives
+                    if not option.rejected
                 ),
             )
         )
