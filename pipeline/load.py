@@ -26,6 +26,7 @@ from edgefactor.pipeline import factory as factories
 from edgefactor.pipeline.archive import checked_archive
 from edgefactor.pipeline.formats import Format, ModelFile, identify
 from edgefactor.pipeline.pickles import (
+    find_foreign_attribute,
     foreign_globals,
     module_globals,
     named_globals,
@@ -47,7 +48,6 @@ _SAFER_WAYS = (
     "whoever made the file and its code is importable, pass --trust-pickle."
 )
 _SCRIPT_FILE_ACCESS = re.compile(r"\btorch\.(?:save|from_file)\(")
-_PLAIN_ATTRIBUTES = (bool, int, float, str, bytes, type(None), torch.dtype, torch.device, Tensor)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +115,13 @@ def _load_pickle(file: ModelFile, factory: str | None, trust_pickle: bool) -> Lo
     where = str(file.path)
     if isinstance(content, nn.Module):
         if not trusted:
-            _check_plain(content, where)
+            foreign_attribute = find_foreign_attribute(content)
+            if foreign_attribute:
+                raise ModelError(
+                    "The pickled module holds hooks or code in its attributes",
+                    where=f"{where}, {foreign_attribute}",
+                    hint=_SAFER_WAYS,
+                )
         return _ready("module", content, where)
     state, notes = find_state_dict(content, where)
     if builder is None or factory is None:
@@ -239,28 +245,6 @@ def _ready(kind: Kind, module: nn.Module, where: str, notes: tuple[str, ...] = (
     for parameter in module.parameters():
         parameter.requires_grad_(False)
     return LoadedModel(kind=kind, program=module, notes=notes)
-
-
-def _check_plain(module: nn.Module, where: str) -> None:
-    """Refuses torch.nn modules with attributes exchanged for something that would be called."""
-    for name, part in module.named_modules():
-        for attribute, value in vars(part).items():
-            hooks = attribute.endswith("_hooks") and bool(value)
-            own_data = attribute in ("_parameters", "_buffers", "_modules")
-            if hooks or not (own_data or _is_plain(value)) or attribute == "forward":
-                raise ModelError(
-                    "The pickled module holds hooks or code in its attributes",
-                    where=f"{where}, module {name or type(part).__name__}, attribute {attribute}",
-                    hint=_SAFER_WAYS,
-                )
-
-
-def _is_plain(value: object) -> bool:
-    if isinstance(value, Mapping):
-        return all(_is_plain(item) for item in value.values())
-    if isinstance(value, tuple | list | set):
-        return all(_is_plain(item) for item in value)
-    return isinstance(value, _PLAIN_ATTRIBUTES)
 
 
 def _untrusted(file: ModelFile, foreign: tuple[str, ...]) -> ModelError:

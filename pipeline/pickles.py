@@ -12,6 +12,7 @@ import io
 import pickletools
 import sys
 import zipfile
+from collections.abc import Mapping
 
 import torch
 from torch import nn
@@ -20,6 +21,17 @@ from edgefactor.errors import ModelError
 from edgefactor.pipeline.formats import Format, ModelFile
 
 _STRINGS = ("UNICODE", "BINUNICODE", "BINUNICODE8", "SHORT_BINUNICODE")
+_PLAIN_ATTRIBUTES = (
+    bool,
+    int,
+    float,
+    str,
+    bytes,
+    type(None),
+    torch.dtype,
+    torch.device,
+    torch.Tensor,
+)
 _LEGACY_PICKLES = 4  # magic number, protocol, system information, and the object
 # What torch's own unpickler accepts, besides its long lists of storages, dtypes and rebuilders.
 _PLAIN = frozenset(
@@ -88,6 +100,28 @@ def torch_nn_classes() -> dict[str, type[nn.Module]]:
                 if own and issubclass(value, nn.Module) and value.__name__ == name:
                     classes[f"{module_name}.{name}"] = value
     return classes
+
+
+def find_foreign_attribute(module: nn.Module) -> str:
+    """Where a module of torch.nn's classes holds something that would be called; empty if nowhere.
+
+    Unpickling sets any attribute, so hooks and methods could have been exchanged.
+    """
+    for name, part in module.named_modules():
+        for attribute, value in vars(part).items():
+            hooks = attribute.endswith("_hooks") and bool(value)
+            own_data = attribute in ("_parameters", "_buffers", "_modules")
+            if hooks or not (own_data or _is_plain(value)) or attribute == "forward":
+                return f"module {name or type(part).__name__}, attribute {attribute}"
+    return ""
+
+
+def _is_plain(value: object) -> bool:
+    if isinstance(value, Mapping):
+        return all(_is_plain(item) for item in value.values())
+    if isinstance(value, tuple | list | set):
+        return all(_is_plain(item) for item in value)
+    return isinstance(value, _PLAIN_ATTRIBUTES)
 
 
 @functools.cache
