@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from edgefactor.export import numerics, tflite_builtins
+from edgefactor.export import gates, numerics, tflite_builtins
 from edgefactor.export.ir import Quantization
 from edgefactor.export.numerics import INT8_MAX, INT8_MIN, IntArray
 from edgefactor.export.tflite_builtins import Chain, Step
@@ -77,7 +77,7 @@ def chain(x: Quantization, output: Quantization) -> Chain:
 
 def _product(x: Quantization, output: Quantization) -> Chain:
     shifted = Quantization(scales=(numerics.float32(6 / 256),), zero_point=INT8_MIN)
-    gate = tflite_builtins.SIGMOID_OUTPUT
+    gate = gates.SIGMOID_OUTPUT
     return (
         tflite_builtins.add_constant(x, 3.0, shifted),
         tflite_builtins.multiply_constant(shifted, 1 / 6, gate, source=1),

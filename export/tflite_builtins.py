@@ -8,25 +8,18 @@ kernels and with TFLM on all codes; where those two disagree the chain avoids th
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgefactor.export import fixed_point, numerics
+from edgefactor.export import numerics
 from edgefactor.export.ir import Quantization
 from edgefactor.export.numerics import INT8_MAX, INT8_MIN, IntArray, float32
 from edgefactor.export.numerics import multiply_by_quantized_multiplier as scale_by
 
 if TYPE_CHECKING:  # the families import this module
     from edgefactor.export.ops.family import TfliteBuilder
-
-SIGMOID_OUTPUT = Quantization(scales=(1 / 256,), zero_point=-128)
-TANH_OUTPUT = Quantization(scales=(1 / 128,), zero_point=0)
-#: Integer bits of the scaled input of logistic and tanh.
-_INPUT_BITS = 4
-#: A real result so near the middle of two codes, in codes, may round either way in float32.
-_TIE_MARGIN = 1e-4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +90,8 @@ def write(
         )
 
 
-def _saturate(codes: IntArray) -> IntArray:
+def saturate(codes: IntArray) -> IntArray:
+    """Keep codes within int8."""
     return np.clip(codes, INT8_MIN, INT8_MAX)
 
 
@@ -109,7 +103,7 @@ def requantize(x: Quantization, output: Quantization, source: int = 0) -> Step:
     """The same real value at another scale."""
 
     def compute(codes: IntArray) -> IntArray:
-        return _saturate(_rescale(codes - x.zero_point, x.scale / output.scale, output))
+        return saturate(_rescale(codes - x.zero_point, x.scale / output.scale, output))
 
     return Step(
         builtin="QUANTIZE",
@@ -138,7 +132,7 @@ def leaky_relu(x: Quantization, output: Quantization, alpha: float) -> Step:
         centred = codes - x.zero_point
         positive = _rescale(centred, x.scale / output.scale, output)
         negative = _rescale(centred, x.scale * slope / output.scale, output)
-        return _saturate(np.where(centred >= 0, positive, negative))
+        return saturate(np.where(centred >= 0, positive, negative))
 
     return Step(
         builtin="LEAKY_RELU",
@@ -155,7 +149,7 @@ def absolute(x: Quantization, output: Quantization) -> Step:
     """|x|."""
 
     def compute(codes: IntArray) -> IntArray:
-        return _saturate(_rescale(np.abs(codes - x.zero_point), x.scale / output.scale, output))
+        return saturate(_rescale(np.abs(codes - x.zero_point), x.scale / output.scale, output))
 
     return Step(builtin="ABS", sources=(0,), output=output, compute=compute, options="AbsOptions")
 
@@ -201,7 +195,7 @@ def add_constant(x: Quantization, real: float, output: Quantization, source: int
     code, constant = _exact(real)
 
     def compute(codes: IntArray) -> IntArray:
-        return _saturate(add_codes(codes, np.array(code), (x, constant), output))
+        return saturate(add_codes(codes, np.array(code), (x, constant), output))
 
     return Step(
         builtin="ADD",
@@ -219,7 +213,7 @@ def multiply_constant(x: Quantization, real: float, output: Quantization, source
     code, constant = _exact(real)
 
     def compute(codes: IntArray) -> IntArray:
-        return _saturate(multiply_codes(codes, np.array(code), (x, constant), output))
+        return saturate(multiply_codes(codes, np.array(code), (x, constant), output))
 
     return Step(
         builtin="MUL",
@@ -238,7 +232,7 @@ def multiply(
     """The product of two values of a chain."""
 
     def compute(first: IntArray, second: IntArray) -> IntArray:
-        return _saturate(multiply_codes(first, second, quantizations, output))
+        return saturate(multiply_codes(first, second, quantizations, output))
 
     return Step(
         builtin="MUL",
@@ -264,7 +258,7 @@ def bound(codes: Quantization, low: float | None, high: float | None, source: in
     for builtin, end, choose in (("MAXIMUM", low, np.maximum), ("MINIMUM", high, np.minimum)):
         if end is None:
             continue
-        limit = int(_saturate(np.array(round(end / codes.scale) + codes.zero_point)))
+        limit = int(saturate(np.array(round(end / codes.scale) + codes.zero_point)))
         if limit == (INT8_MIN if builtin == "MAXIMUM" else INT8_MAX):
             continue
         steps.append(
@@ -279,68 +273,3 @@ def bound(codes: Quantization, low: float | None, high: float | None, source: in
             )
         )
     return tuple(steps)
-
-
-def _gate(
-    builtin: str,
-    x: Quantization,
-    output: Quantization,
-    exact: Callable[[IntArray, int], IntArray],
-    real: Callable[[Any], Any],
-    bits: int,
-) -> Chain:
-    """LOGISTIC or TANH, behind a QUANTIZE where the runtimes' roundings differ.
-
-    TFLM computes them in fixed point, LiteRT rounds a float; for about one scale in 400 some code
-    lies so near the middle of two results that they differ. The input is then re-labelled with a
-    scale that is larger by a few parts in 4096: its codes stay what they are, the results move
-    away from the middle, and every runtime agrees again.
-    """
-    codes = np.arange(INT8_MIN, INT8_MAX + 1, dtype=np.int64)
-
-    def fixed(scale: float) -> Callable[[IntArray], IntArray]:
-        multiplier, shift = numerics.quantize_multiplier(scale * 2.0 ** (31 - _INPUT_BITS))
-        radius = fixed_point.input_radius(_INPUT_BITS, shift)
-
-        def compute(values: IntArray) -> IntArray:
-            centred = np.asarray(values, np.int64) - x.zero_point
-            inside = np.abs(centred) < radius
-            scaled = scale_by(np.where(inside, centred, 0), multiplier, shift)
-            fraction = numerics.rounding_divide_by_pot(exact(scaled, _INPUT_BITS), 31 - bits)
-            end = np.where(centred < 0, INT8_MIN, INT8_MAX)
-            return np.where(inside, _saturate(fraction + output.zero_point), end)
-
-        return compute
-
-    def is_safe(scale: float) -> bool:
-        results = real((codes - x.zero_point) * scale) * 2.0**bits
-        if np.any(np.abs(results - np.floor(results) - 0.5) < _TIE_MARGIN):
-            return False
-        rounded = _saturate(numerics.round_half_away(results) + output.zero_point)
-        return bool(np.array_equal(rounded, fixed(scale)(codes)))
-
-    for step in range(9):
-        label = replace(x, scales=(float32(x.scale * (1 + step / 4096)),))
-        if is_safe(label.scale):
-            break
-    moved = step > 0
-    gate = Step(
-        builtin=builtin,
-        sources=(int(moved),),
-        output=output,
-        compute=fixed(label.scale),
-        version=2,
-    )
-    return (requantize(x, label), gate) if moved else (gate,)
-
-
-def logistic(x: Quantization) -> Chain:
-    """1 / (1 + exp(-x)) at SIGMOID_OUTPUT."""
-    return _gate(
-        "LOGISTIC", x, SIGMOID_OUTPUT, fixed_point.logistic, lambda v: 1 / (1 + np.exp(-v)), 8
-    )
-
-
-def tanh(x: Quantization) -> Chain:
-    """The hyperbolic tangent of x at TANH_OUTPUT."""
-    return _gate("TANH", x, TANH_OUTPUT, fixed_point.tanh, np.tanh, 7)

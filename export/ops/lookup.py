@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgefactor.export import hard_swish
+from edgefactor.export import gates, hard_swish
 from edgefactor.export import tflite_builtins as builtins
 from edgefactor.export.ir import Array, Graph, Op, Quantization, Tensor
 from edgefactor.export.layer_code import CTarget, LayerCode
@@ -67,15 +67,15 @@ def _leaky_relu(op: Lookup, x: Quantization, output: Quantization) -> Chain:
 
 
 def _sigmoid(op: Lookup, x: Quantization, output: Quantization) -> Chain:
-    return builtins.logistic(x)
+    return gates.logistic(x)
 
 
 def _tanh(op: Lookup, x: Quantization, output: Quantization) -> Chain:
-    return builtins.tanh(x)
+    return gates.tanh(x)
 
 
 def _silu(op: Lookup, x: Quantization, output: Quantization) -> Chain:
-    gate = builtins.logistic(x)
+    gate = gates.logistic(x)
     pair = (x, gate[-1].output)
     return (*gate, builtins.multiply(pair, output, (0, len(gate))))
 
@@ -178,7 +178,7 @@ class LookupFamily(Family):
         return inputs[0].shape
 
     def output_rule(self, op: Lookup) -> OutputRule:
-        fixed = {"sigmoid": builtins.SIGMOID_OUTPUT, "tanh": builtins.TANH_OUTPUT}
+        fixed = {"sigmoid": gates.SIGMOID_OUTPUT, "tanh": gates.TANH_OUTPUT}
         return fixed.get(op.function, "free")
 
     def chain(self, op: Lookup, x: Tensor, output: Tensor) -> Chain:

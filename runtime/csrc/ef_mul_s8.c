@@ -1,29 +1,35 @@
 #include "ef_mul.h"
 #include "ef_saturate.h"
 
-/* floor((product * multiplier + 2^30) / 2^31) for |product| <= 255 * 255. */
-static inline int32_t scale(int32_t product, int32_t multiplier)
+/* floor(((x1 - zero1) * (x2 - zero2) * multiplier + 2^30) / 2^31) */
+static inline int32_t scaled_product(int32_t x1, int32_t zero1, int32_t x2, int32_t zero2,
+                                     int32_t multiplier)
 {
-#if defined(__ARM_FEATURE_DSP) && defined(__GNUC__)
-    int32_t result;
-    __asm__("smmulr %0, %1, %2" : "=r"(result) : "r"(product * 2), "r"(multiplier));
-    return result;
-#elif defined(__ARM_ARCH_6M__)
+#if defined(__ARM_ARCH_6M__)
     /* No 32 x 32 -> 64 multiply here: multiplier = high * 2^16 + middle * 2 + odd, and the sums
      * below stay within 32 bits because high and middle are at most 2^15 - 1. */
+    const int32_t product = (x1 - zero1) * (x2 - zero2);
     const int32_t high = multiplier >> 16;
     const int32_t middle = (multiplier >> 1) & 0x7FFF;
     const int32_t odd = (multiplier & 1) != 0 ? product >> 1 : 0;
     return (product * high + (1 << 14) + ((product * middle + odd) >> 15)) >> 15;
 #else
-    return (int32_t)(((int64_t)product * multiplier + ((int64_t)1 << 30)) >> 31);
+    /* Doubled, so that the result is the upper word. */
+    const int32_t doubled = (x1 * 2 - zero1 * 2) * (x2 - zero2);
+#if defined(__ARM_FEATURE_DSP) && defined(__GNUC__)
+    int32_t result;
+    __asm__("smmulr %0, %1, %2" : "=r"(result) : "r"(doubled), "r"(multiplier));
+    return result;
+#else
+    return (int32_t)(((int64_t)doubled * multiplier + ((int64_t)1 << 31)) >> 32);
+#endif
 #endif
 }
 
 static inline int8_t multiply(int8_t x1, int32_t zero1, int8_t x2, int32_t zero2,
                               int32_t multiplier, int32_t constant, int32_t right)
 {
-    const int32_t scaled = scale((x1 - zero1) * (x2 - zero2), multiplier);
+    const int32_t scaled = scaled_product(x1, zero1, x2, zero2, multiplier);
     /* The sign makes halves round away from zero; `constant` is the half and the zero point. */
     return ef_saturate_s8((scaled + (scaled >> 31) + constant) >> right);
 }
