@@ -53,12 +53,8 @@ def lowered(module: nn.Module, *shapes: tuple[int, ...], name: str = "net") -> F
 def to_int8(graph: Graph, *, samples: int = 8) -> Graph:
     """Quantize a float Graph on normal inputs."""
     generator = np.random.default_rng(0)
-    shapes = {port.name: port.shape for port in graph.inputs}
     feeds = [
-        {
-            name: generator.standard_normal(shape).astype(np.float32)
-            for name, shape in shapes.items()
-        }
+        {p.name: generator.standard_normal(p.shape).astype(np.float32) for p in graph.inputs}
         for _ in range(samples)
     ]
     int8 = quantize(graph, calibrate(graph, feeds, method="min-max"))
