@@ -170,6 +170,11 @@ def _write_files(
     (folder / INT8_ONNX).write_bytes(write_onnx(int8).SerializeToString(deterministic=True))
     (folder / TFLITE).write_bytes(write_tflite(int8))
     (folder / GRAPH).write_text(to_json(int8), encoding="utf-8")
+    write_sources(folder, sources, target)
+
+
+def write_sources(folder: Path, sources: CSources, target: Target) -> None:
+    """Write the C folder of a bundle: model, kernels, firmware, harness and CMake project."""
     texts = dict(sources.files)
     kernels = [Path(name).name for name in sources.files if re.fullmatch(r"kernels/.*\.c", name)]
     texts["CMakeLists.txt"] = write_cmake(sources.prefix, kernels, target)

@@ -1,0 +1,192 @@
+"""Whole networks on emulated Arm beside TensorFlow Lite Micro: instructions, flash, RAM.
+
+    python benchmarks/networks.py [--shared DIR] [--target NAME ...] [--network NAME ...] [--json]
+
+Each network as it is (int8) and with every layer's weights clustered to 16 values by plain k-means.
+Before anything is counted, every tensor is compared with the NumPy reference. All counts are exact.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import tomllib
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+from shared_models import DEFAULT_FOLDER, Network, load_network
+from sklearn.cluster import KMeans
+
+from edgefactor.export.c_writer import write_c
+from edgefactor.export.ir import Graph
+from edgefactor.export.layer_code import CTarget, IsaFeatures
+from edgefactor.export.ports import encode_inputs, input_rows
+from edgefactor.export.reference import run_samples
+from edgefactor.pipeline.bundle import C_FOLDER
+from edgefactor.pipeline.calibrate import DEFAULT_METHOD, calibrate
+from edgefactor.pipeline.config import parse_shape
+from edgefactor.pipeline.example import choose_inputs
+from edgefactor.pipeline.float_stages import float_stages
+from edgefactor.pipeline.footprint import measure
+from edgefactor.pipeline.load import load
+from edgefactor.pipeline.quantize import quantize
+from edgefactor.pipeline.run import write_sources
+from edgefactor.runtime.emulator import EmulatedRunner
+from edgefactor.runtime.parity import compare_codes
+from edgefactor.targets.catalogue import load_target
+
+FIGURES = Path(__file__).with_name("tflm_figures.toml")
+NETWORKS = ("resnet8", "ds_cnn", "autoencoder")
+VALUES = 16
+SAMPLES = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One network on one target; ratios are against TFLM with int8 weights."""
+
+    network: str
+    weights: str
+    target: str
+    optimize: str
+    instructions: int
+    instructions_ratio: float | None
+    flash_bytes: int
+    flash_ratio: float
+    code_bytes: int
+    weight_bytes: int
+    table_bytes: int
+    arena_bytes: int
+    stack_bytes: int
+    ram_ratio: float
+    differing_elements: int
+
+
+def clustered(network: Network, folder: Path) -> Path:
+    """The state dict with every weight tensor clustered to 16 values, as a new file."""
+    state = torch.load(network.weights, weights_only=True)
+    for name, tensor in state.items():
+        if name.endswith("weight") and tensor.ndim > 1:
+            values = tensor.numpy().reshape(-1, 1)
+            means = KMeans(VALUES, n_init=1, random_state=0, max_iter=60).fit(values)
+            shared = means.cluster_centers_[means.labels_].astype(np.float32)
+            state[name] = torch.from_numpy(shared.reshape(tensor.shape))
+    path = folder / f"{network.name}.pt"
+    torch.save(state, path)
+    return path
+
+
+def int8_graph(network: Network, weights: Path) -> Graph:
+    """The network's int8 Graph."""
+    loaded = load(weights, factory=network.factory)
+    shape = ",".join(map(str, (1, *network.inputs.shape[1:])))
+    stages = float_stages(
+        loaded, choose_inputs(loaded, (parse_shape(shape),)), network.name, lambda _: None
+    )
+    name = stages.graph.inputs[0].name
+    samples = [{name: network.calibration[i : i + 1]} for i in range(len(network.calibration))]
+    ranges = calibrate(stages.graph, samples, method=DEFAULT_METHOD)
+    return quantize(stages.graph, ranges)
+
+
+def count(network: Network, graph: Graph, weights: str, name: str, optimize: str) -> Row:
+    """Build, compare and count on one target."""
+    target = load_target(name)
+    features = IsaFeatures(dsp=target.dsp, mve=target.mve, unaligned=target.unaligned)
+    sources = write_c(graph, CTarget(features=features, optimize=optimize), prefix=network.name)
+    codes = encode_inputs(graph, [network.inputs[:SAMPLES]])
+    rows = input_rows(graph, codes)
+    with tempfile.TemporaryDirectory() as place:
+        write_sources(Path(place), sources, target)
+        with EmulatedRunner(Path(place) / C_FOLDER, target) as runner:
+            order = [tensor.name for tensor in graph.activations]
+            found = compare_codes(run_samples(graph, codes), runner.run(rows), order)
+            measured = measure(runner, sources, rows)
+    tflm = tomllib.loads(FIGURES.read_text())[network.name]
+    instructions = measured.instructions.per_inference
+    ram = measured.ram.total_bytes
+    before = tflm["instructions"].get(target.name)
+    return Row(
+        network=network.name,
+        weights=weights,
+        target=target.name,
+        optimize=optimize,
+        instructions=instructions,
+        instructions_ratio=instructions / before if before else None,
+        flash_bytes=measured.flash.total_bytes,
+        flash_ratio=measured.flash.total_bytes / tflm["flash_bytes"],
+        code_bytes=measured.flash.code_bytes,
+        weight_bytes=measured.flash.weights_bytes,
+        table_bytes=measured.flash.tables_bytes,
+        arena_bytes=measured.ram.arena_planned_bytes,
+        stack_bytes=measured.ram.stack_bytes,
+        ram_ratio=ram / (tflm["arena_bytes"] + tflm["stack_bytes"]),
+        differing_elements=found.differing_elements,
+    )
+
+
+def show(rows: list[Row]) -> None:
+    """Print the table."""
+    table = Table(title="Ratios: against TFLM + CMSIS-NN with int8 weights")
+    for heading in ("network", "weights", "target", "policy"):
+        table.add_column(heading)
+    for heading in ("instructions", "ratio", "flash", "ratio", "code", "weights", "tables"):
+        table.add_column(heading, justify="right")
+    for heading in ("arena", "stack", "ratio", "differing"):
+        table.add_column(heading, justify="right")
+    for row in rows:
+        ratio = "-" if row.instructions_ratio is None else f"{row.instructions_ratio:.3f}"
+        table.add_row(
+            row.network,
+            row.weights,
+            row.target,
+            row.optimize,
+            f"{row.instructions:,}",
+            ratio,
+            f"{row.flash_bytes:,}",
+            f"{row.flash_ratio:.3f}",
+            f"{row.code_bytes:,}",
+            f"{row.weight_bytes:,}",
+            f"{row.table_bytes:,}",
+            f"{row.arena_bytes:,}",
+            f"{row.stack_bytes:,}",
+            f"{row.ram_ratio:.3f}",
+            str(row.differing_elements),
+        )
+    Console(width=150).print(table)
+
+
+@click.command()
+@click.option("--shared", type=click.Path(path_type=Path), default=DEFAULT_FOLDER)
+@click.option("--target", "targets", multiple=True, default=("cortex-m4",), show_default=True)
+@click.option("--network", "networks", multiple=True, default=NETWORKS, show_default=True)
+@click.option("--optimize", "policies", multiple=True, default=("balanced",), show_default=True)
+@click.option("--json", "as_json", is_flag=True)
+def main(shared: Path, as_json: bool, **chosen: Any) -> None:
+    """Count whole networks."""
+    rows = []
+    for name in chosen["networks"]:
+        network = load_network(name, shared, samples=SAMPLES)
+        with tempfile.TemporaryDirectory() as place:
+            forms = {
+                "int8": int8_graph(network, network.weights),
+                f"{VALUES} values": int8_graph(network, clustered(network, Path(place))),
+            }
+        for weights, graph in forms.items():
+            for target in chosen["targets"]:
+                for policy in chosen["policies"]:
+                    rows.append(count(network, graph, weights, target, policy))
+    if as_json:
+        click.echo(json.dumps([asdict(row) for row in rows], indent=1))
+    else:
+        show(rows)
+
+
+if __name__ == "__main__":
+    main()
