@@ -19,6 +19,7 @@ from edgefactor.export.ops.elementwise import Add, Mul, Sub
 from edgefactor.export.ops.lookup import Lookup
 from edgefactor.export.ops.reshape import Reshape, Transpose
 from edgefactor.export.validate import validate
+from edgefactor.pipeline.fuse_shift import recognise_shifts
 
 Pass = Callable[[Graph], Graph]
 
@@ -220,6 +221,7 @@ def _join_reshapes(graph: Graph) -> Graph | None:
 
 PASSES: tuple[tuple[str, Pass], ...] = (
     ("join reshapes", _repeat(_join_reshapes)),
+    ("recognise shifts", recognise_shifts),
     ("fold factors per channel", _repeat(_fold_channel_scale)),
     ("fuse gates", _repeat(_fuse_gate)),
     ("fuse activations", _repeat(_fuse_activation)),

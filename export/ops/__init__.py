@@ -14,6 +14,7 @@ from edgefactor.export.ops import (
     requantize,
     reshape,
     resize,
+    shift,
     slice,
     softmax,
 )
@@ -34,6 +35,7 @@ FAMILIES: tuple[Family, ...] = (
     reshape.RESHAPE,
     reshape.TRANSPOSE,
     resize.FAMILY,
+    shift.FAMILY,
     slice.FAMILY,
     softmax.FAMILY,
 )
