@@ -74,6 +74,11 @@ class ConvGeometry:
         return self.k_h * self.k_w * (self.in_c // self.groups)
 
     @property
+    def pixels(self) -> int:
+        """Output positions."""
+        return self.out_h * self.out_w
+
+    @property
     def macs(self) -> int:
         """Multiply-accumulates, padding counted."""
         return self.out_h * self.out_w * self.out_c * self.taps

@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 
 from edgefactor.errors import OptionError
 from edgefactor.export.codebook import Encoding, Int8Array, find_encodings, named_encoding
+from edgefactor.export.conv_dsp import CONV_DSP, DENSE_DSP, DEPTHWISE_DSP, ROWS_DSP
 from edgefactor.export.conv_geometry import UINT16_MAX, ConvGeometry, ConvProof, prove_ranges
-from edgefactor.export.conv_variants import ALL_VARIANTS, VARIANTS, Variant
+from edgefactor.export.conv_portable import CONV, DEPTHWISE, REFERENCE
+from edgefactor.export.conv_variants import Variant
 from edgefactor.export.kernel_costs import (
     ARGS_BYTES,
     CHANNEL_BYTES,
     estimate_instructions,
-    strip_pixels,
 )
 from edgefactor.export.layer_code import (
     Alternative,
@@ -35,6 +36,18 @@ from edgefactor.export.layer_code import (
 from edgefactor.export.packing import padding_code, table_bytes
 
 __all__ = ["ConvGeometry", "choose_conv"]
+
+VARIANTS: tuple[Variant, ...] = (
+    CONV,
+    DEPTHWISE,
+    CONV_DSP,
+    ROWS_DSP,
+    DENSE_DSP,
+    DEPTHWISE_DSP,
+)
+"""What a layer may get."""
+ALL_VARIANTS = (*VARIANTS, REFERENCE)
+"""What may be asked for by name."""
 
 POLICIES = ("balanced", "speed", "size")
 DEFAULT_SCRATCH_BYTES = 4096
@@ -152,18 +165,18 @@ def _consider(
             if reason:
                 yield replace(option, rejected=reason)
                 continue
-            shape = variant.shape(geometry, encoding)
-            strip = strip_pixels(shape, scratch_limit)
+            storage = variant.storage(geometry, encoding)
+            strip = variant.longest_strip(geometry, encoding, scratch_limit)
             yield _Candidate(
                 option=replace(
                     option,
-                    flash_bytes=encoding.data_bytes(shape.stored_codes)
+                    flash_bytes=encoding.data_bytes(storage.codes)
                     + len(encoding.table)
                     + variant.decoder(encoding).code_bytes
                     + CHANNEL_BYTES * geometry.out_c
                     + ARGS_BYTES,
                     instructions=estimate_instructions(
-                        geometry, shape, variant.model, encoding, strip
+                        geometry, storage, variant.work(geometry, strip), variant.model, encoding
                     ),
                     scratch_bytes=variant.scratch(geometry, encoding, strip).total_bytes,
                 ),

@@ -49,7 +49,11 @@ void ef_depthwise_s8(const ef_conv2d_args *a, const int8_t *in, int8_t *out, voi
 /* For cores with SMLAD. Weights in o8 order (ef_o8.h). `in` is 4-aligned. */
 void ef_conv2d_s8_dsp(const ef_conv2d_args *a, const int8_t *in, int8_t *out, void *scratch);
 
-/* The same where the kernel covers the whole input, without padding: one output pixel. */
+/* The same for kernels wider than one tap, without groups or dilation along the row, and in_c a
+ * multiple of 4: the inputs of a run of output pixels are gathered once for all of them. */
+void ef_conv2d_s8_rows_dsp(const ef_conv2d_args *a, const int8_t *in, int8_t *out, void *scratch);
+
+/* ef_conv2d_s8_dsp where the kernel covers the whole input, without padding: one output pixel. */
 void ef_dense_s8_dsp(const ef_conv2d_args *a, const int8_t *in, int8_t *out, void *scratch);
 
 /* Depthwise with any multiplier for cores with SMLAD and unaligned loads. Weights in OHWI order.

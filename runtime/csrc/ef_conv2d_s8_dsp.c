@@ -1,7 +1,7 @@
 #include "ef_conv2d.h"
+#include "ef_gather.h"
 #include "ef_numerics.h"
 #include "ef_o8.h"
-#include "ef_simd.h"
 
 /* What every strip of one call shares. */
 typedef struct {
@@ -12,90 +12,28 @@ typedef struct {
     int8_t *rows;    /* two gathered receptive fields */
 } strip_source;
 
-/* Both return the end of what they wrote. The last word may lie over the one before. */
-static int8_t *copy_bytes(int8_t *to, const int8_t *from, uint32_t count)
-{
-    int8_t *end = to + count;
-    if (count >= 4) {
-        const uint32_t last = ef_load_word(from + count - 4);
-        for (; end - to > 4; to += 4, from += 4) {
-            ef_store_word(to, ef_load_word(from));
-        }
-        ef_store_word(end - 4, last);
-    } else {
-        while (to != end) {
-            *to++ = *from++;
-        }
-    }
-    return end;
-}
-
-static int8_t *fill_bytes(int8_t *to, int32_t value, uint32_t count)
-{
-    int8_t *end = to + count;
-    if (count >= 4) {
-        const uint32_t word = ((uint32_t)value & 0xFFu) * 0x01010101u;
-        for (; end - to > 4; to += 4) {
-            ef_store_word(to, word);
-        }
-        ef_store_word(end - 4, word);
-    } else {
-        while (to != end) {
-            *to++ = (int8_t)value;
-        }
-    }
-    return end;
-}
-
-static int32_t between(int32_t value, int32_t low, int32_t high)
-{
-    return value < low ? low : value > high ? high : value;
-}
-
 /* The receptive field at (y0, x0), channels from first_c on, as bytes in the order of the taps. */
 static void gather(const strip_source *s, int32_t y0, int32_t x0, uint32_t first_c, int8_t *row)
 {
     const ef_conv2d_args *a = s->a;
-    const int32_t line = a->in_w * a->in_c;
     int32_t y = y0;
     ef_store_word(row + 4 * s->groups - 4, 0); /* for what the taps leave of the last group */
     if (a->groups == 1 && a->dilation_w == 1) {
-        /* a line of taps lies together: what is outside on the left, inside, outside on the right */
-        const uint32_t taps = (uint32_t)a->kernel_w * a->in_c;
-        const uint32_t left = (uint32_t)(between(-x0, 0, a->kernel_w) * a->in_c);
-        const uint32_t right =
-            (uint32_t)(between(x0 + a->kernel_w - a->in_w, 0, a->kernel_w) * a->in_c);
-        const uint32_t inside = taps - left - right;
-        int32_t offset = y0 * line + x0 * a->in_c + (int32_t)left;
-        for (uint32_t ky = a->kernel_h; ky != 0; ky--) {
-            if (y < 0 || y >= a->in_h) {
-                row = fill_bytes(row, a->in_zero_point, taps);
+        ef_copy_window(a, s->in, y0, x0, a->kernel_h, a->kernel_w, row);
+        return;
+    }
+    for (uint32_t ky = a->kernel_h; ky != 0; ky--) {
+        int32_t x = x0;
+        for (uint32_t kx = a->kernel_w; kx != 0; kx--) {
+            if (y < 0 || y >= a->in_h || x < 0 || x >= a->in_w) {
+                row = ef_fill_bytes(row, a->in_zero_point, s->group_in_c);
             } else {
-                if (left != 0) {
-                    row = fill_bytes(row, a->in_zero_point, left);
-                }
-                row = copy_bytes(row, s->in + offset, inside);
-                if (right != 0) {
-                    row = fill_bytes(row, a->in_zero_point, right);
-                }
+                const int8_t *from = s->in + (y * a->in_w + x) * a->in_c + first_c;
+                row = ef_copy_bytes(row, from, s->group_in_c);
             }
-            y += a->dilation_h;
-            offset += line * a->dilation_h;
+            x += a->dilation_w;
         }
-    } else {
-        for (uint32_t ky = a->kernel_h; ky != 0; ky--) {
-            int32_t x = x0;
-            for (uint32_t kx = a->kernel_w; kx != 0; kx--) {
-                if (y < 0 || y >= a->in_h || x < 0 || x >= a->in_w) {
-                    row = fill_bytes(row, a->in_zero_point, s->group_in_c);
-                } else {
-                    const int8_t *from = s->in + y * line + x * a->in_c + first_c;
-                    row = copy_bytes(row, from, s->group_in_c);
-                }
-                x += a->dilation_w;
-            }
-            y += a->dilation_h;
-        }
+        y += a->dilation_h;
     }
 }
 
@@ -140,7 +78,7 @@ static void run_ragged(ef_o8_block *block, const uint32_t *weights, const uint32
                        uint32_t pixels, uint32_t channels, uint32_t pitch, int8_t *out)
 {
     int8_t tile[2 * EF_O8_CHANNELS];
-    block->out_pitch = EF_O8_CHANNELS;
+    block->second_pitch = EF_O8_CHANNELS;
     block->pairs = 1;
     for (uint32_t pixel = 0; pixel < pixels; pixel += 2) {
         ef_o8_pairs(block, weights, strip, tile);
@@ -202,9 +140,13 @@ void ef_conv2d_s8_dsp(const ef_conv2d_args *a, const int8_t *in, int8_t *out, vo
                 const uint32_t oc = group * group_out_c + c;
                 ef_o8_begin_block(a, oc, channels, &block);
                 block.steps = steps;
+                block.rows = 1;
+                block.row_gap = 0;
+                block.strip_step = 0;
+                block.second_pitch = a->out_c;
+                block.pair_pitch = 2 * a->out_c;
                 uint32_t whole = channels == EF_O8_CHANNELS ? n / 2 : 0;
                 if (whole != 0) {
-                    block.out_pitch = a->out_c;
                     block.pairs = whole;
                     ef_o8_pairs(&block, words, strip, target + oc);
                 }

@@ -28,17 +28,22 @@ typedef struct ef_o8_block {
     struct {
         int32_t multiplier, offset, shift; /* see ef_requantize_doubled */
     } channel[EF_O8_CHANNELS];
-    int32_t out_pitch; /* from one output pixel to the next */
-    uint32_t steps;    /* taps / EF_O8_TAPS, at least 1 */
-    uint32_t pairs;    /* pixel pairs, at least 1 */
+    int32_t pair_pitch;   /* bytes from the first pixel of a pair to that of the next one */
+    uint32_t steps;       /* of EF_O8_TAPS taps in a row of the kernel, at least 1 */
+    uint32_t pairs;       /* pixel pairs, at least 1 */
+    uint32_t rows;        /* runs of taps that lie apart in the strip, at least 1 */
+    int32_t row_gap;      /* bytes from the end of such a run to the next one */
+    int32_t strip_step;   /* bytes from pair to pair in the strip; 0: one row, end to end */
+    int32_t second_pitch; /* bytes from the first to the second pixel of a pair */
 } ef_o8_block;
 
 /* Fills start and channel for `count` channels from `first_channel` on; the rest become 0. */
 void ef_o8_begin_block(const ef_conv2d_args *a, uint32_t first_channel, uint32_t count,
                        ef_o8_block *block);
 
-/* 2 pixels x 4 channels at a time. strip: [pair][tap pair][pixel]; weights: [tap pair][2];
- * writes 4 channels of 2 * pairs pixels. */
+/* 2 pixels x 4 channels at a time. strip: [pair][tap pair][pixel], or a patch of the map in which
+ * the pairs overlap; weights: [row][tap pair][2]; writes 4 channels of 2 * pairs
+ * pixels. */
 void ef_o8_pairs(const ef_o8_block *block, const uint32_t *weights, const uint32_t *strip,
                  int8_t *out);
 

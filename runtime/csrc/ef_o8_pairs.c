@@ -3,10 +3,24 @@
 
 #if EF_HAS_DSP
 
+#include <stddef.h>
+
+typedef char ef_o8_layout_is_known[offsetof(ef_o8_block, channel) == 16 &&
+                                           offsetof(ef_o8_block, pair_pitch) == 64 &&
+                                           offsetof(ef_o8_block, steps) == 68 &&
+                                           offsetof(ef_o8_block, pairs) == 72 &&
+                                           offsetof(ef_o8_block, rows) == 76 &&
+                                           offsetof(ef_o8_block, row_gap) == 80 &&
+                                           offsetof(ef_o8_block, strip_step) == 84 &&
+                                           offsetof(ef_o8_block, second_pitch) == 88
+                                       ? 1
+                                       : -1];
+
 /* r0 strip, r1 weights, r2-r5 sums of the first pixel, r6-r9 of the second, r10-r11 weights,
  * r12 and lr inputs. Stack: 0 block, 4 weights, 8 out, 12 pairs left, 16 where the loop is
- * entered, 20 end of the weights. The loop is 4 steps of 96 bytes; it is entered in the middle when
- * the steps are no multiple of 4. */
+ * entered, 20 end of the row's weights, 24 rows left, 28 bytes of a row's weights, 32 row gap,
+ * 36 strip. The loop is 4 steps of 96 bytes; it is entered in the middle when the steps are no
+ * multiple of 4. */
 EF_NAKED void ef_o8_pairs(EF_UNUSED const ef_o8_block *block, EF_UNUSED const uint32_t *weights,
                           EF_UNUSED const uint32_t *strip, EF_UNUSED int8_t *out)
 {
@@ -45,12 +59,17 @@ EF_NAKED void ef_o8_pairs(EF_UNUSED const ef_o8_block *block, EF_UNUSED const ui
         "ssat \\y, #8, \\y\n"
         ".endm\n"
         "push {r4-r11, lr}\n"
-        "sub sp, sp, #28\n"
+        "sub sp, sp, #44\n"
         "strd r0, r1, [sp]\n"
         "str r3, [sp, #8]\n"
+        "str r2, [sp, #36]\n"
+        "ldrd r6, r7, [r0, #76]\n"
         "ldrd r4, r5, [r0, #68]\n"
         "str r5, [sp, #12]\n"
-        "add r5, r1, r4, lsl #4\n"
+        "lsl r5, r4, #4\n"
+        "str r6, [sp, #24]\n"
+        "strd r5, r7, [sp, #28]\n"
+        "add r5, r5, r1\n"
         "str r5, [sp, #20]\n"
         "rsb r4, r4, #0\n"
         "and r4, r4, #3\n"
@@ -77,6 +96,9 @@ EF_NAKED void ef_o8_pairs(EF_UNUSED const ef_o8_block *block, EF_UNUSED const ui
         "ldr r10, [sp, #20]\n"
         "cmp r1, r10\n"
         "bne 2b\n"
+        "ldr r11, [sp, #24]\n"
+        "subs r11, r11, #1\n"
+        "bne 3f\n"
         "ldr r1, [sp]\n"
         "ef_o8_pairs_separate r2, r3\n"
         "ef_o8_pairs_separate r4, r5\n"
@@ -87,22 +109,47 @@ EF_NAKED void ef_o8_pairs(EF_UNUSED const ef_o8_block *block, EF_UNUSED const ui
         "ef_o8_pairs_requantize r3, r7\n"
         "ef_o8_pairs_requantize r4, r8\n"
         "ef_o8_pairs_requantize r5, r9\n"
-        "ldr r10, [r1]\n"
-        "ldrd r1, r11, [sp, #8]\n"
-        "strb r2, [r1]\n"
-        "strb r3, [r1, #1]\n"
-        "strb r4, [r1, #2]\n"
-        "strb r5, [r1, #3]\n"
-        "add r1, r1, r10\n"
-        "strb r6, [r1]\n"
-        "strb r7, [r1, #1]\n"
-        "strb r8, [r1, #2]\n"
-        "strb r9, [r1, #3]\n"
-        "add r1, r1, r10\n"
+        "ldr r10, [r1, #24]\n"
+        "ldr r11, [r1]\n"
+        "ldr lr, [sp, #8]\n"
+        "strb r2, [lr]\n"
+        "strb r3, [lr, #1]\n"
+        "strb r4, [lr, #2]\n"
+        "strb r5, [lr, #3]\n"
+        "add r10, r10, lr\n"
+        "strb r6, [r10]\n"
+        "strb r7, [r10, #1]\n"
+        "strb r8, [r10, #2]\n"
+        "strb r9, [r10, #3]\n"
+        "add lr, lr, r11\n"
+        "ldr r11, [sp, #12]\n"
+        "ldr r10, [r1, #20]\n"
         "subs r11, r11, #1\n"
-        "strd r1, r11, [sp, #8]\n"
-        "bne 1b\n"
-        "add sp, sp, #28\n"
+        "strd lr, r11, [sp, #8]\n"
+        "beq 4f\n"
+        "cmp r10, #0\n"
+        "beq 1b\n"
+        /* back to the first row, one pair on */
+        "ldr r11, [r1, #12]\n"
+        "str r11, [sp, #24]\n"
+        "ldr r0, [sp, #36]\n"
+        "ldr r2, [sp, #4]\n"
+        "ldr r3, [sp, #28]\n"
+        "add r0, r0, r10\n"
+        "add r2, r2, r3\n"
+        "str r0, [sp, #36]\n"
+        "str r2, [sp, #20]\n"
+        "b 1b\n"
+        /* r10 is the end of a row's weights, r11 the rows left */
+        "3:\n"
+        "str r11, [sp, #24]\n"
+        "ldrd r11, lr, [sp, #28]\n"
+        "add r10, r10, r11\n"
+        "str r10, [sp, #20]\n"
+        "add r0, r0, lr\n"
+        "ldr pc, [sp, #16]\n"
+        "4:\n"
+        "add sp, sp, #44\n"
         "pop {r4-r11, pc}\n"
         ".purgem ef_o8_pairs_taps\n"
         ".purgem ef_o8_pairs_separate\n"
@@ -114,21 +161,28 @@ EF_NAKED void ef_o8_pairs(EF_UNUSED const ef_o8_block *block, EF_UNUSED const ui
 void ef_o8_pairs(const ef_o8_block *block, const uint32_t *weights, const uint32_t *strip,
                  int8_t *out)
 {
+    const uint32_t *x = strip;
     for (uint32_t pair = 0; pair < block->pairs; pair++) {
         int32_t sum[2][EF_O8_CHANNELS];
         const uint32_t *w = weights;
+        if (block->strip_step != 0) {
+            x = strip + (int32_t)pair * (block->strip_step / 4);
+        }
         memcpy(sum[0], block->start, sizeof sum[0]);
         memcpy(sum[1], block->start, sizeof sum[1]);
-        for (uint32_t tap_pair = 0; tap_pair < 2 * block->steps; tap_pair++) {
-            for (uint32_t c = 0; c < EF_O8_CHANNELS; c += 2) {
-                const uint32_t both = ef_load_word(w++);
-                const uint32_t odd = ef_sxtb16(both);
-                for (uint32_t pixel = 0; pixel < 2; pixel++) {
-                    sum[pixel][c] = ef_smlad(both, strip[pixel], sum[pixel][c]);
-                    sum[pixel][c + 1] = ef_smlad(odd, strip[pixel], sum[pixel][c + 1]);
+        for (uint32_t row = 0; row < block->rows; row++) {
+            x += row == 0 ? 0 : block->row_gap / 4;
+            for (uint32_t tap_pair = 0; tap_pair < 2 * block->steps; tap_pair++) {
+                for (uint32_t c = 0; c < EF_O8_CHANNELS; c += 2) {
+                    const uint32_t both = ef_load_word(w++);
+                    const uint32_t odd = ef_sxtb16(both);
+                    for (uint32_t pixel = 0; pixel < 2; pixel++) {
+                        sum[pixel][c] = ef_smlad(both, x[pixel], sum[pixel][c]);
+                        sum[pixel][c + 1] = ef_smlad(odd, x[pixel], sum[pixel][c + 1]);
+                    }
                 }
+                x += 2;
             }
-            strip += 2;
         }
         for (uint32_t pixel = 0; pixel < 2; pixel++) {
             for (uint32_t c = 0; c < EF_O8_CHANNELS; c++) {
@@ -137,12 +191,13 @@ void ef_o8_pairs(const ef_o8_block *block, const uint32_t *weights, const uint32
                 const int32_t doubled =
                     c % 2 == 0 ? (int32_t)(mixed - (uint32_t)sum[pixel][c + 1]) >> 7
                                : (int32_t)(2 * mixed);
-                out[c] = (int8_t)ef_requantize_doubled(
+                int8_t *target = pixel == 0 ? out : out + block->second_pitch;
+                target[c] = (int8_t)ef_requantize_doubled(
                     doubled, block->channel[c].multiplier, block->channel[c].offset,
                     block->channel[c].shift);
             }
-            out += block->out_pitch;
         }
+        out += block->pair_pitch;
     }
 }
 

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 
 from edgefactor.errors import DataError, OptionError
 from edgefactor.export.codebook import find_encodings
-from edgefactor.export.conv_variants import ALL_VARIANTS
-from edgefactor.export.kernels import choose_conv
+from edgefactor.export.kernels import ALL_VARIANTS, choose_conv
 from edgefactor.export.layer_code import IsaFeatures, LayerCode
 from tests.runtime.conv_cases import cases
 from tests.runtime.conv_library import run_kernel
