@@ -70,7 +70,7 @@ def test_every_function_at_many_scales(seed: int, tmp_path: Path) -> None:
         assert np.abs(results[op.outputs[0]].reshape(-1) - codes).max() <= 1, op
 
 
-#: Scales at which runtimes' own LOGISTIC, TANH or HARD_SWISH disagree, or cannot be run; found by search.
+#: Scales at which the runtimes' own LOGISTIC, TANH or HARD_SWISH disagree, found by search.
 DISAGREEMENTS = [
     ("hard_swish", quantization(0.07932109385728836, -118), quantization(0.31356197595596313, 5)),
     ("hard_swish", quantization(0.25, 120), quantization(0.0018, -120)),
