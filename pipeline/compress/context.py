@@ -71,6 +71,7 @@ class TrainingProgress:
         epochs: Epochs in all.
         loss: Mean loss since the last report.
         accuracy: Fraction on the evaluation data; None where it was not measured.
+        learning_rate: Now.
         samples_per_second: Speed.
         seconds_left: Of this training.
     """
@@ -80,6 +81,7 @@ class TrainingProgress:
     epochs: float
     loss: float
     accuracy: float | None
+    learning_rate: float
     samples_per_second: float
     seconds_left: float
 
