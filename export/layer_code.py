@@ -132,6 +132,9 @@ class LayerCode:
         arrays: Constant data.
         scratch_bytes: Working memory, taken from the arena while the operator runs.
         in_place: Indices of inputs whose memory the output may take over.
+        overlaps: (index of an input, lead): the output may lie over that input if it starts at
+            least ``lead`` bytes before it, because the kernel reads no byte of the input after it
+            wrote over it.
         encoding: How the weights are stored; empty if there are none.
         bits: Bits per stored weight.
         distinct_values: Number of distinct weight codes.
@@ -144,6 +147,7 @@ class LayerCode:
     arrays: tuple[CArray, ...] = ()
     scratch_bytes: int = 0
     in_place: tuple[int, ...] = ()
+    overlaps: tuple[tuple[int, int], ...] = ()
     encoding: str = ""
     bits: int = 0
     distinct_values: int = 0

@@ -11,6 +11,7 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from edgefactor.export.ir import Graph
 from edgefactor.export.layer_code import LayerCode
@@ -38,6 +39,15 @@ class Buffer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Placement:
+    """Offsets of buffers by name, the end of the highest, and what no plan can go below."""
+
+    offsets: Mapping[str, int]
+    arena_bytes: int
+    lower_bound_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ArenaPlan:
     """Where everything lies.
 
@@ -62,46 +72,73 @@ def _aligned(size: int) -> int:
     return -(-size // ALIGNMENT) * ALIGNMENT
 
 
-def _overlap(a: Buffer, b: Buffer) -> bool:
+def _meet(a: Buffer, b: Buffer) -> bool:
     return a.first <= b.last and b.first <= a.last
 
 
-def _first_fit(buffers: Sequence[Buffer]) -> tuple[dict[str, int], int]:
+#: (name of an operator's input buffer, name of its output buffer) -> lead: they may overlap if the
+#: output starts at least so many bytes before the input.
+Leads = Mapping[tuple[str, str], int]
+
+
+def _forbidden(buffer: Buffer, other: Buffer, offset: int, leads: Leads) -> tuple[int, int]:
+    """Offsets strictly between these two put ``buffer`` over ``other`` at ``offset``."""
+    low, high = offset - buffer.size, offset + _aligned(other.size)
+    lead = leads.get((other.name, buffer.name))
+    if lead is not None:
+        low = max(low, offset - lead)
+    lead = leads.get((buffer.name, other.name))
+    if lead is not None:
+        high = min(high, _aligned(max(0, offset + lead)))
+    return low, high
+
+
+def _first_fit(buffers: Sequence[Buffer], leads: Leads) -> tuple[dict[str, int], int]:
     """Place buffers in the order given, each at the lowest offset that is free."""
     placed: list[tuple[int, Buffer]] = []
     offsets: dict[str, int] = {}
     end = 0
     for buffer in buffers:
-        busy = sorted(
-            (offset, offset + _aligned(other.size))
+        busy = [
+            _forbidden(buffer, other, offset, leads)
             for offset, other in placed
-            if _overlap(buffer, other)
+            if _meet(buffer, other)
+        ]
+        free = (
+            start
+            for start in sorted({0, *(stop for _, stop in busy)})
+            if start >= 0 and not any(low < start < high for low, high in busy)
         )
-        at = 0
-        for start, stop in busy:
-            if at + buffer.size <= start:
-                break
-            at = max(at, stop)
+        at = next(free)
         placed.append((at, buffer))
         offsets[buffer.name] = at
         end = max(end, at + buffer.size)
     return offsets, end
 
 
-def _least_bytes(sizes: Sequence[int]) -> int:
+def _least_bytes(buffers: Sequence[Buffer], leads: Leads) -> int:
     """What buffers alive at once need at least: only the last one's end may be unaligned."""
-    waste = max((_aligned(size) - size for size in sizes), default=0)
-    return sum(_aligned(size) for size in sizes) - waste
+    sizes = {buffer.name: buffer.size for buffer in buffers}
+    for (source, result), lead in leads.items():
+        if source in sizes and result in sizes:
+            sizes[result] = max(sizes[result], max(lead, 0) + sizes.pop(source))
+    waste = max((_aligned(size) - size for size in sizes.values()), default=0)
+    return sum(_aligned(size) for size in sizes.values()) - waste
 
 
-def place(buffers: Sequence[Buffer]) -> tuple[dict[str, int], int, int]:
-    """Offsets of buffers, the arena's size and the lower bound, in bytes.
+def place(buffers: Sequence[Buffer], leads: Leads = MappingProxyType({})) -> Placement:
+    """Offsets of buffers, the arena's size and the lower bound.
 
-    Deterministic: the random orders come from a fixed seed.
+    Args:
+        buffers: What has to be placed.
+        leads: Pairs that may overlap.
+
+    Returns:
+        The best plan found. Deterministic: the random orders come from a fixed seed.
     """
     steps = sorted({b.first for b in buffers})
     bound = max(
-        (_least_bytes([b.size for b in buffers if b.first <= s <= b.last]) for s in steps),
+        (_least_bytes([b for b in buffers if b.first <= s <= b.last], leads) for s in steps),
         default=0,
     )
     orders = [
@@ -109,6 +146,7 @@ def place(buffers: Sequence[Buffer]) -> tuple[dict[str, int], int, int]:
         sorted(buffers, key=lambda b: (-(b.last - b.first), -b.size, b.name)),
         sorted(buffers, key=lambda b: (-b.size * (b.last - b.first + 1), b.name)),
         sorted(buffers, key=lambda b: (b.first, -b.size, b.name)),
+        sorted(buffers, key=lambda b: (-b.first, -b.size, b.name)),
     ]
     best: tuple[dict[str, int], int] = ({}, 0)
     generator = random.Random(_SEED)
@@ -116,13 +154,18 @@ def place(buffers: Sequence[Buffer]) -> tuple[dict[str, int], int, int]:
         if turn < len(orders):
             order = orders[turn]
         else:
-            order = sorted(buffers, key=lambda b: -b.size * generator.uniform(0.3, 1.0))
-        offsets, end = _first_fit(order)
+            # Large ones first, or late ones first: an output lies below the input it overlaps.
+            late = turn % 2
+            order = sorted(
+                buffers,
+                key=lambda b: -(b.first + 2 if late else b.size) * generator.uniform(0.3, 1.0),
+            )
+        offsets, end = _first_fit(order, leads)
         if not best[0] or end < best[1]:
             best = offsets, end
         if _aligned(best[1]) <= _aligned(bound):
             break
-    return best[0], best[1], bound
+    return Placement(offsets=best[0], arena_bytes=best[1], lower_bound_bytes=bound)
 
 
 def plan_arena(graph: Graph, code: Mapping[str, LayerCode]) -> ArenaPlan:
@@ -167,7 +210,8 @@ def plan_arena(graph: Graph, code: Mapping[str, LayerCode]) -> ArenaPlan:
         for step, op in enumerate(graph.ops)
         if code[op.name].scratch_bytes
     ]
-    offsets, arena_bytes, bound = place(buffers)
+    placement = place(buffers, _leads(graph, code, owner, first, last))
+    offsets = placement.offsets
     peak = max(
         range(end),
         key=lambda s: sum(b.size for b in buffers if b.first <= s <= b.last),
@@ -178,11 +222,31 @@ def plan_arena(graph: Graph, code: Mapping[str, LayerCode]) -> ArenaPlan:
         scratch={
             op.name: offsets[prefix + op.name] for op in graph.ops if prefix + op.name in offsets
         },
-        arena_bytes=arena_bytes,
-        lower_bound_bytes=bound,
+        arena_bytes=placement.arena_bytes,
+        lower_bound_bytes=placement.lower_bound_bytes,
         peak_step=graph.ops[peak].name if graph.ops else "",
         in_place=tuple(in_place),
     )
+
+
+def _leads(
+    graph: Graph,
+    code: Mapping[str, LayerCode],
+    owner: Mapping[str, str],
+    first: Mapping[str, int],
+    last: Mapping[str, int],
+) -> dict[tuple[str, str], int]:
+    """Pairs of buffers that may overlap: an input that dies and the output that is born."""
+    leads: dict[tuple[str, str], int] = {}
+    for step, op in enumerate(graph.ops):
+        result = owner[op.outputs[0]]
+        for index, lead in code[op.name].overlaps:
+            source = owner.get(op.inputs[index])
+            if source is None or source == result:
+                continue
+            if last[source] == step and first[result] == step:
+                leads[source, result] = lead
+    return leads
 
 
 def _host(

@@ -40,8 +40,9 @@ def alive_together(a: Buffer, b: Buffer) -> bool:
 @settings(max_examples=60, deadline=None)
 @given(buffer_lists())
 def test_live_buffers_do_not_overlap(buffers: list[Buffer]) -> None:
-    offsets, size, bound = place(buffers)
-    assert place(buffers) == (offsets, size, bound)
+    placement = place(buffers)
+    offsets, size, bound = placement.offsets, placement.arena_bytes, placement.lower_bound_bytes
+    assert place(buffers) == placement
     assert size == max(offsets[b.name] + b.size for b in buffers)
     assert size >= bound >= max(b.size for b in buffers)
     assert all(offset % ALIGNMENT == 0 for offset in offsets.values())
@@ -58,9 +59,34 @@ def test_a_chain_reaches_the_bound(sizes: list[int]) -> None:
         Buffer(name=f"b{step}", size=size, first=step - 1, last=step)
         for step, size in enumerate(sizes)
     ]
-    _, size, bound = place(buffers)
+    placement = place(buffers)
     # Which of two buffers lies last decides a few bytes; the search stops at that.
-    assert size < bound + ALIGNMENT
+    assert placement.arena_bytes < placement.lower_bound_bytes + ALIGNMENT
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.integers(1, 300), min_size=2, max_size=10),
+    st.lists(st.integers(-50, 200), min_size=9, max_size=9),
+)
+def test_outputs_overlap_inputs_by_no_more_than_their_lead(
+    sizes: list[int], wanted: list[int]
+) -> None:
+    buffers = [
+        Buffer(name=f"b{step}", size=size, first=step - 1, last=step)
+        for step, size in enumerate(sizes)
+    ]
+    leads = {
+        (f"b{step}", f"b{step + 1}"): lead
+        for step, lead in zip(range(len(sizes) - 1), wanted, strict=False)
+    }
+    placement = place(buffers, leads)
+    assert placement.arena_bytes >= placement.lower_bound_bytes
+    for (source, result), lead in leads.items():
+        start = placement.offsets[source], placement.offsets[result]
+        ends = [start[i] + sizes[int(name[1:])] for i, name in enumerate((source, result))]
+        apart = ends[0] <= start[1] or ends[1] <= start[0]
+        assert apart or start[1] + lead <= start[0]
 
 
 def network(
