@@ -7,7 +7,6 @@ wrong command line, 130 when interrupted. Nothing heavy is imported before a com
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgefactor import __version__, terminal
+from edgefactor import __version__, signals, terminal
 from edgefactor.errors import EdgefactorError, OptionError
 from edgefactor.pipeline import config
 
@@ -230,14 +229,14 @@ def report(bundle: Path, as_json: bool, debug: bool) -> int:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line and returns the exit code."""
-    _stop_on_terminate()
     try:
-        result = commands.main(
-            list(sys.argv[1:] if arguments is None else arguments),
-            prog_name="edgefactor",
-            standalone_mode=False,
-        )
-        sys.stdout.flush()
+        with signals.unwinding():
+            result = commands.main(
+                list(sys.argv[1:] if arguments is None else arguments),
+                prog_name="edgefactor",
+                standalone_mode=False,
+            )
+            sys.stdout.flush()
     except click.ClickException as error:
         error.show()
         return error.exit_code
@@ -256,10 +255,12 @@ def _guard(work: Callable[[], int], *, as_json: bool, debug: bool) -> int:
     try:
         return work()
     except EdgefactorError as error:
+        signals.check()
         terminal.print_error(error, as_json=as_json)
     except (BrokenPipeError, click.ClickException):
         raise
     except Exception as error:
+        signals.check()
         debug = debug or terminal.debug_wanted()
         terminal.print_internal_error(error, as_json=as_json, debug=debug)
     return 1
@@ -285,15 +286,3 @@ def _target_data(name: str, alias_of: str, target: Any) -> dict[str, Any]:
         "ram_bytes": target.ram_bytes,
         "board": target.board.machine if target.board else None,
     }
-
-
-def _stop_on_terminate() -> None:
-    """Lets SIGTERM unwind the stack, so that a half-written bundle is removed."""
-
-    def stop(number: int, frame: object) -> None:
-        raise SystemExit(128 + number)
-
-    try:
-        signal.signal(signal.SIGTERM, stop)
-    except ValueError:
-        pass  # not in the main thread: whoever runs the command there handles signals

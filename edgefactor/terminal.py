@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgefactor import signals
 from edgefactor.errors import EdgefactorError
 
 if TYPE_CHECKING:
@@ -94,13 +95,21 @@ def printable(text: str) -> str:
 
 @contextmanager
 def progress(*, quiet: bool) -> Iterator[Progress]:
-    """Shows the running stage on a terminal; does nothing where stderr is a file."""
+    """Shows the running stage on a terminal; prints nothing where stderr is a file.
+
+    Between two stages is also where a Ctrl-C that a library swallowed takes effect.
+    """
     if quiet or not sys.stderr.isatty():
-        yield lambda stage: None
+        yield lambda stage: signals.check()
         return
     out = console(stderr=True)
     with out.status("starting") as status:
-        yield lambda stage: status.update(printable(stage))
+
+        def show(stage: str) -> None:
+            signals.check()
+            status.update(printable(stage))
+
+        yield show
 
 
 def print_targets(targets: list[tuple[str, str, Target]]) -> None:

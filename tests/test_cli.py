@@ -243,6 +243,22 @@ def test_interrupt(fake: Any, capsys: pytest.CaptureFixture[str]) -> None:
     assert "interrupted" in capsys.readouterr().err
 
 
+def test_interrupt_that_a_library_swallowed(fake: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    def work(options: Any, progress: config.Progress) -> FakeReport:
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt:
+            if options.quiet_library:
+                progress("the next stage")
+            raise ModelError("PyTorch cannot turn the model into ONNX") from None
+        return FakeReport()
+
+    for quiet_library in (False, True):
+        fake(lambda o, p, q=quiet_library: work(type("O", (), {"quiet_library": q}), p))
+        assert cli.main(["export", "net.pt"]) == 130
+        assert "ONNX" not in capsys.readouterr().err
+
+
 SLOW_EXPORT = """
 import sys, time, types
 from pathlib import Path
