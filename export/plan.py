@@ -121,7 +121,10 @@ def _least_bytes(buffers: Sequence[Buffer], leads: Leads) -> int:
     sizes = {buffer.name: buffer.size for buffer in buffers}
     for (source, result), lead in leads.items():
         if source in sizes and result in sizes:
-            sizes[result] = max(sizes[result], max(lead, 0) + sizes.pop(source))
+            over = max(sizes[result], max(lead, 0) + sizes[source])
+            if over < _aligned(sizes[result]) + sizes[source]:
+                sizes[result] = over
+                del sizes[source]
     waste = max((_aligned(size) - size for size in sizes.values()), default=0)
     return sum(_aligned(size) for size in sizes.values()) - waste
 

@@ -25,8 +25,8 @@ from edgefactor.export.onnx_writer import real_name, write_onnx
 
 Method = Literal["min-max", "percentile", "entropy", "mse"]
 METHODS: tuple[Method, ...] = get_args(Method)
-#: Loses least on the networks of ``benchmarks/calibration``.
-DEFAULT_METHOD: Method = "min-max"
+#: Agrees most with the float networks of ``benchmarks/calibration.py``.
+DEFAULT_METHOD: Method = "percentile"
 Range = tuple[float, float]
 Sample = Mapping[str, NDArray[np.float32]]
 
