@@ -120,8 +120,6 @@ def _fuse_activation(graph: Graph) -> Graph | None:
         activation = _as_activation(after) if isinstance(after, Lookup) else None
         if after is None or activation is None:
             continue
-        if activation == "relu6" and not isinstance(op, Conv2D):
-            continue  # element-wise kernels clamp at the zero point only
         merged = replace(op, activation=activation, outputs=after.outputs)
         return _merge(graph, op, after, merged, {})
     return None
