@@ -1,6 +1,14 @@
 """The layers that every convolution kernel is tried on (style rule 14)."""
 
+from collections.abc import Iterator
+
+from edgefactor.errors import OptionError
+from edgefactor.export.codebook import find_encodings
+from edgefactor.export.kernels import choose_conv
+from edgefactor.export.layer_code import IsaFeatures, LayerCode
 from tests.runtime.conv_reference import ConvLayer, conv, make_layer
+
+DSP = IsaFeatures(dsp=True, unaligned=True)
 
 SAME3 = (1, 1, 1, 1)
 
@@ -97,3 +105,25 @@ def cases() -> tuple[ConvLayer, ...]:
         make_layer("vanishing", conv((3, 3, 4), 5, (2, 2)), spread=1.0e-3),
     ]
     return tuple(layers)
+
+
+def kernels_of(
+    layer: ConvLayer, name: str, features: IsaFeatures = DSP, scratch_limit: int = 1024
+) -> Iterator[LayerCode]:
+    """The kernel of that name in every encoding that holds the layer's codes, if it can run it."""
+    for encoding in find_encodings(layer.codes):
+        try:
+            yield choose_conv(
+                layer.geometry,
+                layer.codes,
+                layer.bias,
+                layer.multipliers,
+                layer.shifts,
+                input_name="in",
+                features=features,
+                encoding=encoding.name,
+                kernel=name,
+                scratch_limit=scratch_limit,
+            )
+        except OptionError:
+            continue

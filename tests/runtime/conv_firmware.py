@@ -88,6 +88,37 @@ int main(void)
 """
 
 
+HOST_MAIN = """
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+int main(void)
+{
+    for (uint32_t i = 0; i < sizeof layers / sizeof layers[0]; i++) {
+        uint32_t wrong = 0;
+        const uint32_t in_bytes = layers[i].in_bytes;
+        const uint32_t out_bytes = layers[i].out_bytes;
+        int8_t *in = malloc(in_bytes);
+        int8_t *out = layers[i].in_place ? in : malloc(out_bytes);
+        void *scratch = malloc(layers[i].scratch_bytes);
+        memcpy(in, layers[i].in, in_bytes);
+        layers[i].kernel(layers[i].args, in, out, scratch);
+        for (uint32_t k = 0; k < out_bytes; k++) {
+            wrong += out[k] != layers[i].out[k];
+        }
+        printf("0 %u\\n", (unsigned)wrong);
+        free(scratch);
+        if (out != in) {
+            free(out);
+        }
+        free(in);
+    }
+    return 0;
+}
+"""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Run:
     """One layer to run: the kernel, the layer it was chosen for, and where the output goes."""
@@ -203,7 +234,28 @@ def run_on_board(
     return outcomes
 
 
-def print_table(target_name: str, kernel: str | None = None, keep: Path | None = None) -> None:
+def run_sanitized(runs: Sequence[Run], compiler: str = "gcc") -> list[Outcome]:
+    """The same on the host under the address and undefined-behaviour sanitizers."""
+    with tempfile.TemporaryDirectory() as folder:
+        main, program = Path(folder) / "main.c", Path(folder) / "program"
+        main.write_text(_table(runs) + HOST_MAIN)
+        sources = sorted({n for run in runs for n in run.code.sources if n.endswith(".c")})
+        command = [
+            require_tool(compiler), "-O1", "-g", *WARNINGS, "-fsanitize=address,undefined",
+            "-fno-sanitize-recover=all", f"-I{SOURCES}", str(main),
+            *(str(SOURCES / name) for name in sources), "-o", str(program),
+        ]  # fmt: skip
+        subprocess.run(command, check=True, timeout=300)
+        done = subprocess.run(
+            [str(program)], capture_output=True, text=True, timeout=300, check=False
+        )
+    assert done.returncode == 0, done.stderr
+    return [
+        Outcome(instructions=0, wrong=int(line.split()[1])) for line in done.stdout.split("\n")[:-1]
+    ]
+
+
+def print_table(target_name: str, kernel: str | None = None) -> None:
     """Instructions per MAC of the layer shapes of three networks, raw and with 16 values."""
     from edgefactor.export.kernels import choose_conv
     from edgefactor.export.layer_code import IsaFeatures
@@ -220,7 +272,7 @@ def print_table(target_name: str, kernel: str | None = None, keep: Path | None =
                 kernel=kernel,
             )  # fmt: skip
             runs.append(Run(layer=layer, code=code))
-    for run, outcome in zip(runs, run_on_board(target, runs, keep=keep), strict=True):
+    for run, outcome in zip(runs, run_on_board(target, runs), strict=True):
         option = run.code.alternatives[0]
         print(
             f"{run.layer.name:32} {option.kernel:26} {run.code.encoding:8} "
@@ -234,4 +286,4 @@ def print_table(target_name: str, kernel: str | None = None, keep: Path | None =
 if __name__ == "__main__":
     import sys
 
-    print_table(*sys.argv[1:3])
+    print_table(sys.argv[1], *sys.argv[2:3])

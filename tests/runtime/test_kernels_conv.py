@@ -1,6 +1,5 @@
 """Every convolution kernel and encoding against NumPy, element by element, on the host."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 
@@ -10,36 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgefactor.errors import DataError, OptionError
-from edgefactor.export.codebook import find_encodings
 from edgefactor.export.kernels import ALL_VARIANTS, choose_conv
-from edgefactor.export.layer_code import IsaFeatures, LayerCode
-from tests.runtime.conv_cases import cases
+from edgefactor.export.layer_code import LayerCode
+from tests.runtime.conv_cases import DSP, cases, kernels_of
 from tests.runtime.conv_library import run_kernel
 from tests.runtime.conv_reference import ConvLayer, conv, convolve, make_layer
 
-DSP = IsaFeatures(dsp=True, unaligned=True)
 CASES = {layer.name: layer for layer in cases()}
 KERNELS = [variant.kernel for variant in ALL_VARIANTS]
-
-
-def kernels_of(layer: ConvLayer, name: str, scratch_limit: int = 1024) -> Iterator[LayerCode]:
-    """The kernel of that name in every encoding that holds the layer's codes, if it can run it."""
-    for encoding in find_encodings(layer.codes):
-        try:
-            yield choose_conv(
-                layer.geometry,
-                layer.codes,
-                layer.bias,
-                layer.multipliers,
-                layer.shifts,
-                input_name="in",
-                features=DSP,
-                encoding=encoding.name,
-                kernel=name,
-                scratch_limit=scratch_limit,
-            )
-        except OptionError:
-            continue
 
 
 def check(layer: ConvLayer, kernel: LayerCode, compiler: str = "gcc") -> None:

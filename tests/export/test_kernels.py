@@ -1,0 +1,142 @@
+"""The choice of kernel and encoding: what it proves, what it prefers, what it reports."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from edgefactor.errors import ModelError
+from edgefactor.export.conv_geometry import prove_ranges
+from edgefactor.export.kernels import choose_conv
+from edgefactor.export.layer_code import IsaFeatures, LayerCode
+from tests.runtime.conv_reference import ConvLayer, conv, make_layer
+
+DSP = IsaFeatures(dsp=True, unaligned=True)
+PLAIN = IsaFeatures()
+SAME3 = (1, 1, 1, 1)
+
+
+def choose(
+    layer: ConvLayer,
+    features: IsaFeatures = DSP,
+    *,
+    optimize: str = "balanced",
+    scratch_limit: int = 4096,
+) -> LayerCode:
+    """The choice for a layer."""
+    return choose_conv(
+        layer.geometry,
+        layer.codes,
+        layer.bias,
+        layer.multipliers,
+        layer.shifts,
+        input_name="x",
+        features=features,
+        optimize=optimize,
+        scratch_limit=scratch_limit,
+    )
+
+
+def kernel_of(code: LayerCode) -> str:
+    return code.calls[0].function
+
+
+SHAPES = {
+    "ef_conv2d_s8_dsp": conv((8, 8, 64), 32),
+    "ef_conv2d_s8_rows_dsp": conv((8, 8, 16), 16, (3, 3), pads=SAME3),
+    "ef_dense_s8_dsp": conv((1, 1, 64), 16),
+    "ef_depthwise_s8_dsp": conv((8, 8, 16), 16, (3, 3), pads=SAME3, groups=16),
+}
+
+
+@pytest.mark.parametrize("kernel", SHAPES)
+def test_shape_gets_its_kernel(kernel: str) -> None:
+    layer = make_layer(kernel, SHAPES[kernel])
+    assert kernel_of(choose(layer)) == kernel
+    plain = kernel_of(choose(layer, PLAIN))
+    assert plain == ("ef_depthwise_s8" if "depthwise" in kernel else "ef_conv2d_s8")
+
+
+@pytest.mark.parametrize("features", [DSP, PLAIN])
+@pytest.mark.parametrize("kernel", SHAPES)
+def test_sixteen_values_are_stored_at_four_bits(kernel: str, features: IsaFeatures) -> None:
+    geometry = replace(
+        SHAPES[kernel], in_c=64, groups=64 if SHAPES[kernel].groups > 1 else 1, out_c=64
+    )
+    code = choose(make_layer(kernel, geometry, values=16), features)
+    weights = 64 * geometry.taps
+    assert (code.encoding, code.bits, code.distinct_values) == ("codebook", 4, 16)
+    assert code.weight_bytes <= 0.55 * weights
+
+
+def test_speed_and_size_pull_apart() -> None:
+    layer = make_layer("dense", conv((1, 1, 256), 64), values=16)
+    assert choose(layer, optimize="speed").bits == 8
+    assert choose(layer, optimize="size").bits == 4
+
+
+def test_tiny_layer_stays_raw_because_decoder_and_table_count() -> None:
+    layer = make_layer("tiny", conv((4, 4, 4), 4), values=16)
+    assert choose(layer).encoding == "raw"
+
+
+def test_wide_sum_takes_the_next_kernel_down_and_says_so() -> None:
+    layer = make_layer("wide", conv((1, 1, 1024), 4), extreme=True, spread=30.0)
+    code = choose(layer)
+    assert kernel_of(code) == "ef_conv2d_s8"
+    reasons = {item.kernel: item.rejected for item in code.alternatives}
+    assert "2^23" in reasons["ef_dense_s8_dsp"]
+
+
+def test_wide_sum_of_an_odd_channel_is_no_hindrance() -> None:
+    layer = make_layer("wide", conv((1, 1, 1024), 2), extreme=True, spread=30.0)
+    codes = layer.codes.copy()
+    codes[0] = 1
+    code = choose(replace(layer, codes=codes))
+    assert kernel_of(code) == "ef_dense_s8_dsp"
+
+
+def test_shift_to_the_left_takes_the_portable_kernel() -> None:
+    layer = make_layer("left", conv((1, 1, 16), 4), spread=3.0e6)
+    assert int(layer.shifts.max()) > 0
+    assert kernel_of(choose(layer)) == "ef_conv2d_s8"
+
+
+def test_bias_is_folded() -> None:
+    layer = make_layer("fold", conv((3, 3, 8), 4, (3, 3), in_zero_point=-5))
+    proof = prove_ranges(layer.geometry, layer.codes, layer.bias, layer.shifts)
+    sums = layer.codes.reshape(4, -1).sum(axis=1, dtype=np.int64)
+    np.testing.assert_array_equal(proof.folded_bias, layer.bias + 5 * sums)
+
+
+def test_accumulator_beyond_int32_is_an_error() -> None:
+    layer = make_layer("overflow", conv((1, 1, 8), 4))
+    bias = np.full(4, 2**31 - 1, np.int32)
+    with pytest.raises(ModelError, match="int32"):
+        choose(replace(layer, bias=bias))
+
+
+def test_scratch_stays_within_its_limit_where_it_can() -> None:
+    layer = make_layer("strip", conv((32, 32, 16), 16, (3, 3), pads=SAME3), values=16)
+    needed = [choose(layer, scratch_limit=limit) for limit in (3000, 4096, 8192)]
+    assert all(
+        code.scratch_bytes <= limit for code, limit in zip(needed, (3000, 4096, 8192), strict=True)
+    )
+    estimates = [code.alternatives[0].instructions for code in needed]
+    assert estimates == sorted(estimates, reverse=True)
+
+
+def test_alternatives_name_every_kernel_and_encoding() -> None:
+    code = choose(make_layer("all", conv((8, 8, 16), 16, (3, 3), pads=SAME3), values=16))
+    seen = {(item.kernel, item.encoding) for item in code.alternatives}
+    assert len(seen) == len(code.alternatives) == 12
+    assert kernel_of(code) == code.alternatives[0].kernel
+    assert code.alternatives[0].rejected == ""
+
+
+def test_choice_is_deterministic() -> None:
+    layer = make_layer("twice", conv((8, 8, 16), 16, (3, 3), pads=SAME3), values=16)
+    first, second = choose(layer), choose(layer)
+    assert list(map(str, first.alternatives)) == list(map(str, second.alternatives))
+    for one, other in zip(first.arrays, second.arrays, strict=True):
+        np.testing.assert_array_equal(one.data, other.data)

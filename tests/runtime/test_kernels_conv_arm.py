@@ -1,0 +1,75 @@
+"""The same table of layers on every emulated core, and under the sanitizers of the host."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from edgefactor.export.kernels import ALL_VARIANTS
+from edgefactor.export.layer_code import IsaFeatures
+from edgefactor.targets.catalogue import load_target
+from tests.runtime.conv_cases import DSP, cases, kernels_of
+from tests.runtime.conv_firmware import Run, run_on_board, run_sanitized
+from tests.runtime.conv_reference import ConvLayer, make_layer
+
+TARGETS = ["m0plus", "m3", "m4", "m7", "m33", "m55"]
+CLUSTERED = {
+    "tile + 1": 16, "3x3 same": 16, "groups": 5, "dense": 16, "dense odd": 40,
+    "depthwise 3x3": 16, "3x3 three channels": 16,
+}  # fmt: skip
+
+
+def layers() -> list[ConvLayer]:
+    """Every case, and some again with few distinct weights."""
+    table = cases()
+    again = [
+        make_layer(layer.name, layer.geometry, values=CLUSTERED[layer.name], seed=1)
+        for layer in table
+        if layer.name in CLUSTERED
+    ]
+    return [*table, *again]
+
+
+def runs_for(features: IsaFeatures) -> list[Run]:
+    """Every layer on every kernel and encoding that can run it, in place too where allowed."""
+    return [
+        Run(layer=layer, code=code, in_place=in_place)
+        for layer in layers()
+        for variant in ALL_VARIANTS
+        for code in kernels_of(layer, variant.kernel, features)
+        for in_place in (False, True)
+        if not in_place or (code.in_place and layer.output.size <= layer.input.size)
+    ]
+
+
+def wrong_runs(runs: list[Run], outcomes: list[int]) -> list[str]:
+    return [
+        f"{run.layer.name}: {run.code.calls[0].function} {run.code.encoding}{run.code.bits}"
+        for run, wrong in zip(runs, outcomes, strict=True)
+        if wrong
+    ]
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_all_layers_on_emulated_core(name: str) -> None:
+    target = load_target(f"cortex-{name}")
+    runs = runs_for(IsaFeatures(dsp=target.dsp, mve=target.mve, unaligned=target.unaligned))
+    outcomes = [outcome.wrong for outcome in run_on_board(target, runs)]
+    assert wrong_runs(runs, outcomes) == []
+
+
+def test_all_layers_under_sanitizers() -> None:
+    runs = runs_for(DSP)
+    outcomes = [outcome.wrong for outcome in run_sanitized(runs)]
+    assert wrong_runs(runs, outcomes) == []
+
+
+def test_emulated_comparison_sees_a_damaged_weight() -> None:
+    layer = next(layer for layer in layers() if layer.name == "pointwise")
+    (code,) = kernels_of(layer, "ef_conv2d_s8_dsp")
+    weights = code.arrays[0].data.copy()
+    weights.view(np.uint8)[3] ^= 0x40
+    broken = replace(code, arrays=(replace(code.arrays[0], data=weights), *code.arrays[1:]))
+    runs = [Run(layer=layer, code=code), Run(layer=layer, code=broken)]
+    whole, damaged = run_on_board(load_target("cortex-m4"), runs)
+    assert (whole.wrong, damaged.wrong > 0) == (0, True)
