@@ -1,9 +1,11 @@
 """One small int8 Graph with every operator that can be exported, for the tests of the writers."""
 
 import functools
+from collections.abc import Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from edgefactor.export.ir import Graph
@@ -50,13 +52,15 @@ def lowered(module: nn.Module, *shapes: tuple[int, ...], name: str = "net") -> F
     return float_stages(loaded, example, name, lambda _: None)
 
 
-def to_int8(graph: Graph, *, samples: int = 8) -> Graph:
-    """Quantize a float Graph on normal inputs."""
+def to_int8(graph: Graph, inputs: Sequence[NDArray[np.float32]] = ()) -> Graph:
+    """Quantize a float Graph on this sample, or on eight normal ones."""
     generator = np.random.default_rng(0)
-    feeds = [
-        {p.name: generator.standard_normal(p.shape).astype(np.float32) for p in graph.inputs}
-        for _ in range(samples)
-    ]
+    names = [port.name for port in graph.inputs]
+    feeds = [dict(zip(names, inputs, strict=True))] if inputs else []
+    for _ in range(0 if inputs else 8):
+        feeds.append(
+            {p.name: generator.standard_normal(p.shape).astype(np.float32) for p in graph.inputs}
+        )
     int8 = quantize(graph, calibrate(graph, feeds, method="min-max"))
     return validate(int8, "quantize", quantized=True)
 
