@@ -40,7 +40,7 @@ def measure_accuracy(
     results = {}
     for file in (FLOAT_ONNX, INT8_ONNX):
         values = OnnxRuntimeRunner(folder / file).run(feeds, names)
-        scores = [np.asarray(values[name], np.float32).reshape(data.samples, -1) for name in names]
+        scores = [np.asarray(values[name], np.float32) for name in names]
         if not is_class_scores(scores):
             return NO_ACCURACY
         results[file] = accuracy(scores[0], data.labels)

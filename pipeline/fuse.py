@@ -180,11 +180,17 @@ def _absorb_transpose(graph: Graph) -> Graph | None:
         stored = np.transpose(order, np.argsort(op.perm)).reshape(-1)
         weights = np.asarray(graph.tensors[dense.inputs[1]].values)[:, :, :, stored]
         name = f"{dense.inputs[1]}.reordered"
-        merged_view = replace(view, inputs=op.inputs)
-        merged = replace(dense, inputs=(dense.inputs[0], name, dense.inputs[2]))
+        # Another order of elements is another value: it gets another name.
+        flat = f"{view.outputs[0]}.stored"
+        merged_view = replace(view, inputs=op.inputs, outputs=(flat,))
+        merged = replace(dense, inputs=(flat, name, dense.inputs[2]))
         swap = {id(view): merged_view, id(dense): merged}
         new_ops = tuple(swap.get(id(o), o) for o in graph.ops if o is not op)
-        tensors = {**graph.tensors, name: constant(name, np.ascontiguousarray(weights))}
+        tensors = {
+            **graph.tensors,
+            flat: replace(graph.tensors[view.outputs[0]], name=flat),
+            name: constant(name, np.ascontiguousarray(weights)),
+        }
         return graph.edit(ops=new_ops, tensors=tensors)
     return None
 

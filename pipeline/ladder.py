@@ -97,11 +97,16 @@ def real_rung(
         max_difference=comparison.max_difference,
         mean_difference=comparison.mean_difference,
         unit="real",
-        sqnr_db=comparison.sqnr_db,
+        sqnr_db=_finite(comparison.sqnr_db),
         argmax_agreement=comparison.argmax_agreement,
         tolerance=words,
         passed=passed,
     )
+
+
+def _finite(sqnr_db: float) -> float | None:
+    """A ratio for the report, where None stands for "equal"."""
+    return None if sqnr_db == float("inf") else sqnr_db
 
 
 class Int8Ladder:
@@ -157,7 +162,7 @@ class Int8Ladder:
             max_difference=comparison.max_difference,
             mean_difference=comparison.mean_difference,
             unit="codes",
-            sqnr_db=real.sqnr_db,
+            sqnr_db=_finite(real.sqnr_db),
             argmax_agreement=real.argmax_agreement,
             tolerance=words,
             passed=passed,

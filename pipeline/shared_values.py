@@ -77,9 +77,10 @@ def _row_factors(rows: Weights, original: Weights) -> NDArray[np.float64] | None
             if factor > 0 and off <= _TOLERANCE * float(np.abs(target).max()):
                 best = factor if candidate is ascending else -factor
                 break
-        if best is None:
-            return None if np.any(row) else factors
-        factors[channel] = best
+        if best is None and np.any(row):
+            return None
+        # A factor of 0 left nothing of the channel: any scale holds its weights.
+        factors[channel] = 1.0 if best is None else best
     return factors
 
 

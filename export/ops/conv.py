@@ -34,6 +34,8 @@ from edgefactor.export.ops.windows import pads_from_onnx, tflite_padding, window
 
 #: Bias codes beyond this are avoided by a larger weight scale, so that sums stay within int32.
 BIAS_LIMIT = 2**29
+#: The smallest step between weights: of a channel that is all zeros and has no bias.
+LEAST_STEP = 1e-12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,14 +90,30 @@ def _quantize_weights(
     shared = rows / factors[:, None]
     largest = np.abs(shared).max(axis=1)
     if channel_scale:
-        largest = np.full(outputs, largest.max())
-    steps = largest / numerics.WEIGHT_MAX
+        # A channel of zeros keeps a small step of its own: what _snap gives it then vanishes.
+        largest = np.where(largest > 0, largest.max(), 0.0)
+    natural = largest / numerics.WEIGHT_MAX
     lowest = np.abs(bias.astype(np.float64)) / (in_scale * BIAS_LIMIT) / factors
-    steps = np.maximum(np.maximum(steps, lowest), 1e-12)
+    steps = np.maximum(np.maximum(natural, lowest), LEAST_STEP)
     codes = numerics.round_half_away(shared / steps[:, None])
-    small = np.clip(codes, -numerics.WEIGHT_MAX, numerics.WEIGHT_MAX).astype(np.int8)
+    codes = np.clip(codes, -numerics.WEIGHT_MAX, numerics.WEIGHT_MAX)
+    if channel_scale:
+        codes = _snap(codes, steps > natural)
     scales = tuple(numerics.float32(scale) for scale in steps * factors)
-    return small.reshape(weights.shape), scales
+    return codes.astype(np.int8).reshape(weights.shape), scales
+
+
+def _snap(codes: NDArray[np.int64], coarse: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Give channels of a coarser step the nearest codes of the others, which stay as few.
+
+    The step is coarse where the bias outweighs the sum of products by far, so the error is small
+    beside it.
+    """
+    if coarse.all() or not coarse.any():
+        return codes
+    table = np.unique(codes[~coarse])
+    middles = (table[1:] + table[:-1]) / 2
+    return np.where(coarse[:, None], table[np.searchsorted(middles, codes)], codes)
 
 
 def _patches(

@@ -1,4 +1,4 @@
-"""The generated C: clean under every compiler, deterministic, beside other models in one program."""
+"""The generated C: clean for every compiler, deterministic, beside other models in one program."""
 
 import ctypes
 import json
