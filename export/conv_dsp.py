@@ -16,7 +16,9 @@ from edgefactor.export.conv_variants import (
     Decoder,
     Variant,
     channel_blocks,
+    flat_strips,
     plane_fits_in_place,
+    row_strips,
     strip_fits_in_place,
 )
 from edgefactor.export.kernel_costs import InstructionModel, Storage, Work
@@ -111,6 +113,7 @@ CONV_DSP = Variant(
         lut=1200.0,
     ),
     in_place=strip_fits_in_place,
+    written=flat_strips,
 )
 
 # ---- a run of output pixels that share their input columns ---------------------------------------
@@ -182,6 +185,7 @@ ROWS_DSP = Variant(
         lut=1200.0,
     ),
     in_place=lambda geometry: False,
+    written=row_strips,
 )
 
 # ---- dense ---------------------------------------------------------------------------------------
@@ -210,7 +214,8 @@ DENSE_DSP = Variant(
         lut=1200.0,
     ),
     # The whole input is copied out first.
-    in_place=lambda geometry: geometry.out_c <= geometry.in_c,
+    in_place=lambda geometry: geometry.out_c <= geometry.taps,
+    written=flat_strips,
 )
 
 # ---- depthwise -----------------------------------------------------------------------------------
@@ -254,4 +259,5 @@ DEPTHWISE_DSP = Variant(
         decode=dict.fromkeys(range(1, 7), 16.0),
     ),
     in_place=plane_fits_in_place,
+    written=lambda geometry, strip: None,
 )

@@ -12,6 +12,7 @@ from edgefactor.export.conv_variants import (
     Decoder,
     Variant,
     channel_blocks,
+    flat_strips,
     plane_fits_in_place,
     strip_fits_in_place,
 )
@@ -69,6 +70,7 @@ CONV = Variant(
         decode={1: 12.0, 2: 12.0, 3: 12.0, 4: 6.0, 5: 12.0, 6: 12.0},
     ),
     in_place=strip_fits_in_place,
+    written=flat_strips,
 )
 
 
@@ -116,6 +118,7 @@ DEPTHWISE = Variant(
         decode=dict.fromkeys(range(1, 7), 16.0),
     ),
     in_place=plane_fits_in_place,
+    written=lambda geometry, strip: None,
 )
 
 REFERENCE = Variant(
@@ -137,5 +140,6 @@ REFERENCE = Variant(
         mac=150.0, gather=0.0, output=60.0, block=0.0, decode=dict.fromkeys(range(1, 7), 0.0)
     ),
     in_place=lambda geometry: False,
+    written=lambda geometry, strip: None,
 )
 """What the others are compared with; never chosen unless it is asked for by name."""

@@ -59,6 +59,8 @@ class Variant:
         decoder: encoding -> the decoder to link.
         model: Instruction estimates.
         in_place: geometry -> whether the output may lie on the input.
+        written: (geometry, strip pixels) -> output pixels that are complete after each strip, in
+            order, if a strip's inputs are all copied before its outputs are written; else None.
     """
 
     kernel: str
@@ -75,6 +77,7 @@ class Variant:
     decoder: Callable[[Encoding], Decoder]
     model: InstructionModel
     in_place: Callable[[ConvGeometry], bool]
+    written: Callable[[ConvGeometry, int], NDArray[np.int64] | None]
 
     def scratch(self, geometry: ConvGeometry, encoding: Encoding, strip: int) -> ScratchLayout:
         """The scratch of the kernel for strips of so many output pixels."""
@@ -95,9 +98,42 @@ class Variant:
                 return strip
         return strips[0]
 
+    def lead(self, geometry: ConvGeometry, strip: int) -> int | None:
+        """How far before the input the output must start to lie over it, in bytes.
+
+        After every strip, what was written must end before what later strips read. None: the
+        two must not overlap.
+        """
+        written = self.written(geometry, strip)
+        if written is None or geometry.groups != 1:
+            return None
+        g = geometry
+        pixel = np.arange(g.pixels)
+        y = np.maximum(pixel // g.out_w * g.stride_h - g.pad_top, 0)
+        x = np.maximum(pixel % g.out_w * g.stride_w - g.pad_left, 0)
+        read = (y * g.in_w + x) * g.in_c
+        from_here_on = np.minimum.accumulate(read[::-1])[::-1]
+        ends = written[:-1]
+        # Nothing is read after the last strip: then the output may start anywhere.
+        nothing = -g.in_h * g.in_w * g.in_c
+        return int(np.max(ends * g.out_c - from_here_on[ends], initial=nothing))
+
 
 def _aligned(size: int) -> int:
     return -(-size // 4) * 4
+
+
+def flat_strips(geometry: ConvGeometry, strip: int) -> NDArray[np.int64]:
+    """``Variant.written`` of strips that run on over the rows."""
+    ends = np.arange(strip, geometry.pixels + strip, strip, dtype=np.int64)
+    return np.minimum(ends, geometry.pixels)
+
+
+def row_strips(geometry: ConvGeometry, strip: int) -> NDArray[np.int64]:
+    """``Variant.written`` of strips that end with a row."""
+    ends = np.arange(strip, geometry.out_w + strip, strip, dtype=np.int64)
+    rows = np.arange(geometry.out_h, dtype=np.int64) * geometry.out_w
+    return (rows[:, None] + np.minimum(ends, geometry.out_w)).reshape(-1)
 
 
 def channel_blocks(geometry: ConvGeometry) -> int:

@@ -219,6 +219,7 @@ def _build(
         CArray(suffix="multiplier", ctype="int32_t", data=layer.multipliers),
         CArray(suffix="shift", ctype="int8_t", data=layer.shifts),
     ]
+    lead = variant.lead(geometry, chosen.strip)
     table = table_bytes(encoding, variant.value_offset)
     if encoding.table:
         arrays.append(CArray(suffix="table", ctype="uint8_t", data=table, section="weights"))
@@ -269,6 +270,7 @@ def _build(
         arrays=tuple(arrays),
         scratch_bytes=layout.total_bytes,
         in_place=(0,) if variant.in_place(geometry) else (),
+        overlaps=() if lead is None else ((0, lead),),
         encoding=encoding.name,
         bits=encoding.bits,
         distinct_values=len(np.unique(layer.codes)),

@@ -116,9 +116,21 @@ def library(compiler: str = "gcc") -> ctypes.CDLL:
 
 
 def run_kernel(
-    layer: LayerCode, data: NDArray[np.int8], *, in_place: bool = False, compiler: str = "gcc"
+    layer: LayerCode,
+    data: NDArray[np.int8],
+    *,
+    lead: int | None = None,
+    compiler: str = "gcc",
 ) -> NDArray[np.int8]:
-    """Runs one layer on the host; the output is (out_h, out_w, out_c)."""
+    """Runs one layer on the host; the output is (out_h, out_w, out_c).
+
+    Args:
+        layer: The kernel with its constants.
+        data: The input (in_h, in_w, in_c).
+        lead: Bytes from the start of the output to that of the input in one shared buffer (0: in
+            place, negative: the input comes first); None for buffers of their own.
+        compiler: Builds the library.
+    """
     (call,) = layer.calls
     lib = library(compiler)
     buffers = {array.suffix: Guarded.holding(array.data) for array in layer.arrays}
@@ -127,16 +139,22 @@ def run_kernel(
     out_shape = (args.out_h, args.out_w, args.out_c)
     scratch = Guarded(layer.scratch_bytes)
     scratch.bytes[:] = 0xA5
-    source = Guarded.holding(data)
-    target = source if in_place else Guarded(int(np.prod(out_shape)), 1)
+    size = int(np.prod(out_shape))
     function = getattr(lib, call.function)
     function.argtypes = [ctypes.c_void_p] * 4
     function.restype = None
-    function(ctypes.byref(args), source.address, target.address, scratch.address)
-    if not in_place:
+    if lead is None:
+        source, target = Guarded.holding(data), Guarded(size, 1)
+        function(ctypes.byref(args), source.address, target.address, scratch.address)
         assert np.array_equal(source.bytes.view(np.int8), data.reshape(-1)), "input was written"
-    size = int(np.prod(out_shape))
-    return target.bytes[:size].view(np.int8).reshape(out_shape).copy()
+        return target.bytes.view(np.int8).reshape(out_shape).copy()
+    in_start, out_start = max(lead, 0), max(-lead, 0)
+    both = Guarded(max(in_start + data.size, out_start + size), 1)
+    both.bytes.view(np.int8)[in_start : in_start + data.size] = data.reshape(-1)
+    start = both.address
+    function(ctypes.byref(args), start + in_start, start + out_start, scratch.address)
+    out = both.bytes.view(np.int8)[out_start : out_start + size]
+    return out.reshape(out_shape).copy()
 
 
 def _fill(

@@ -25,9 +25,14 @@ def check(layer: ConvLayer, kernel: LayerCode, compiler: str = "gcc") -> None:
     np.testing.assert_array_equal(
         run_kernel(kernel, layer.input, compiler=compiler), layer.output, where
     )
+    leads = [lead for _, lead in kernel.overlaps]
     if kernel.in_place and layer.output.size <= layer.input.size:
+        leads.append(0)
+    for lead in leads:
         np.testing.assert_array_equal(
-            run_kernel(kernel, layer.input, in_place=True, compiler=compiler), layer.output, where
+            run_kernel(kernel, layer.input, lead=lead, compiler=compiler),
+            layer.output,
+            f"{where}, output {lead} bytes before the input",
         )
 
 
