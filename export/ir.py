@@ -131,17 +131,22 @@ class Port:
     shape: tuple[int, ...]
     perm: tuple[int, ...]
 
+    @property
+    def sample_shape(self) -> tuple[int, ...]:
+        """The shape of one sample: without the batch axis, if the array has one."""
+        return self.shape[1:] if self.shape[:1] == (1,) else self.shape
+
     def to_graph(self, array: Array, graph_shape: tuple[int, ...]) -> Array:
         """Bring an array ``[n, *shape[1:]]`` in PyTorch's layout into the Graph's, ``n`` kept."""
         stored = np.transpose(array, self.perm)
         return stored.reshape(array.shape[0] // self.shape[0] * graph_shape[0], *graph_shape[1:])
 
     def from_graph(self, array: Array) -> Array:
-        """Bring a stack ``[n, ...]`` of Graph values back into PyTorch's layout."""
+        """Bring a stack ``[n, ...]`` of Graph values back into PyTorch's: ``[n, *sample_shape]``."""
         stored_shape = tuple(self.shape[axis] for axis in self.perm)
-        stored = array.reshape(-1, *stored_shape[1:])
-        inverse = tuple(int(axis) for axis in np.argsort(self.perm))
-        return np.transpose(stored, inverse)
+        stored = array.reshape(len(array), *stored_shape)
+        inverse = tuple(int(axis) + 1 for axis in np.argsort(self.perm))
+        return np.transpose(stored, (0, *inverse)).reshape(len(array), *self.sample_shape)
 
 
 def _frozen_map(tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:

@@ -104,7 +104,7 @@ def run_float(
     values = OnnxRuntimeRunner(model).run(feeds, names)
     count = len(next(iter(feeds.values())))
     return [
-        np.asarray(values[port.name], np.float32).reshape(count, *port.shape[1:])
+        np.asarray(values[port.name], np.float32).reshape(count, *port.sample_shape)
         for port in graph.outputs
     ]
 
@@ -129,7 +129,7 @@ def float_rungs(
     finally:
         torch.set_num_threads(threads)
     before = [
-        np.concatenate([row[i] for row in rows]).reshape(data.samples, *port.shape[1:])
+        np.stack([row[i].reshape(port.sample_shape) for row in rows])
         for i, port in enumerate(graph.outputs)
     ]
     above = "pytorch"

@@ -9,6 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 
+#: Stands for "nothing in common": where a difference is infinite or no number.
+LOWEST_SQNR_DB = -300.0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mismatch:
     """The first tensor, in execution order, in which two runtimes differ."""
@@ -53,7 +57,8 @@ class RealComparison:
         elements: Output elements compared in all.
         max_difference: The largest absolute difference.
         mean_difference: The mean absolute difference.
-        sqnr_db: Signal power over the power of the difference, in decibels; infinite if equal.
+        sqnr_db: Signal power over the power of the difference, in decibels; infinite if equal,
+            ``LOWEST_SQNR_DB`` if the difference is not finite.
         argmax_agreement: Fraction of samples with the same largest output; None where the outputs
             are not one vector a sample.
     """
@@ -121,7 +126,11 @@ def compare_reals(
     if noise_power == 0:
         sqnr = float("inf")
     else:
-        sqnr = 10 * float(np.log10(max(power, 1e-30) / noise_power))
+        ratio = max(power, 1e-30) / noise_power
+        # A NaN fails the comparison, an infinite difference gives 0.
+        sqnr = (
+            10 * float(np.log10(ratio)) if ratio > 10 ** (LOWEST_SQNR_DB / 10) else LOWEST_SQNR_DB
+        )
     agreement = None
     if is_class_scores(expected):
         same = wanted.argmax(axis=1) == got.argmax(axis=1)
