@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,12 +29,19 @@ from edgefactor.export.packing import (
     encoded_bytes,
     o8_order,
     o8_words,
+    pair_order,
 )
 
 O8 = Decoder(symbol="ef_decoder_o8", sources=("ef_decoder_o8.c",), code_bytes=120)
 O8_4BIT = Decoder(symbol="ef_decoder_o8_4bit", sources=("ef_decoder_o8_4bit.c",), code_bytes=128)
 O8_4BIT_LUT_BYTES = 512
-O8_SOURCES = (*HEADERS, "ef_simd.h", "ef_o8.h", "ef_o8_block.c", "ef_o8_expand.c")
+PAIRS_4BIT = Decoder(
+    symbol="ef_decoder_pairs_4bit", sources=("ef_decoder_pairs_4bit.c",), code_bytes=112
+)
+PAIRS_4BIT_LUT_BYTES = 1024
+O8_SOURCES = (*HEADERS, "ef_simd.h", "ef_o8.h", "ef_o8_block.c")
+STRIP_SOURCES = (*O8_SOURCES, "ef_gather.h", "ef_o8_expand.c", "ef_o8_pairs.c")
+DENSE_SOURCES = (*O8_SOURCES, "ef_o8_expand_input.c")
 O8_DECODE = {1: 7.0, 2: 7.0, 3: 7.0, 4: 1.9, 5: 8.0, 6: 8.0}
 
 # Strips of raw weights: what is saved beyond this many pixels is not worth the RAM.
@@ -91,7 +99,7 @@ def _work(geometry: ConvGeometry, strip: int) -> Work:
 
 CONV_DSP = Variant(
     kernel="ef_conv2d_s8_dsp",
-    sources=(*O8_SOURCES, "ef_gather.h", "ef_o8_pairs.c", "ef_conv2d_s8_dsp.c"),
+    sources=(*STRIP_SOURCES, "ef_conv2d_s8_dsp.c"),
     needs_dsp=True,
     why_not=lambda geometry, proof, encoding: proof.o8,
     order=_order,
@@ -161,7 +169,7 @@ def _row_work(geometry: ConvGeometry, strip: int) -> Work:
 
 ROWS_DSP = Variant(
     kernel="ef_conv2d_s8_rows_dsp",
-    sources=(*O8_SOURCES, "ef_gather.h", "ef_o8_pairs.c", "ef_conv2d_s8_rows_dsp.c"),
+    sources=(*STRIP_SOURCES, "ef_conv2d_s8_rows_dsp.c"),
     needs_dsp=True,
     why_not=lambda geometry, proof, encoding: _why_not_rows(geometry, proof),
     order=_order,
@@ -192,7 +200,7 @@ ROWS_DSP = Variant(
 
 DENSE_DSP = Variant(
     kernel="ef_dense_s8_dsp",
-    sources=(*O8_SOURCES, "ef_o8_single.c", "ef_dense_s8_dsp.c"),
+    sources=(*DENSE_SOURCES, "ef_o8_single.c", "ef_dense_s8_dsp.c"),
     needs_dsp=True,
     why_not=lambda geometry, proof, encoding: (
         proof.o8 if geometry.is_dense else "not a dense layer"
@@ -216,6 +224,28 @@ DENSE_DSP = Variant(
     # The whole input is copied out first.
     in_place=lambda geometry: geometry.out_c <= geometry.taps,
     written=flat_strips,
+)
+
+
+def _why_not_pairs(geometry: ConvGeometry, proof: ConvProof, encoding: Encoding) -> str:
+    if encoding.bits != 4:
+        return "only for weights of 4 bits"
+    return proof.doubled if geometry.is_dense else "not a dense layer"
+
+
+DENSE_PAIRS_DSP = replace(
+    DENSE_DSP,
+    kernel="ef_dense_s8_pairs_dsp",
+    sources=(*DENSE_SOURCES, "ef_pairs_single.c", "ef_dense_s8_pairs_dsp.c"),
+    why_not=_why_not_pairs,
+    order=lambda codes, geometry, padding: pair_order(codes, padding),
+    storage=lambda geometry, encoding: replace(
+        _storage(geometry, encoding), tile_bytes=0, lut_bytes=PAIRS_4BIT_LUT_BYTES
+    ),
+    decoder=lambda encoding: PAIRS_4BIT,
+    model=InstructionModel(
+        mac=1.6, gather=2.0, output=12.0, block=100.0, decode={4: 0.0}, lut=900.0
+    ),
 )
 
 # ---- depthwise -----------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from edgefactor.errors import OptionError
 from edgefactor.export.codebook import Encoding, Int8Array, find_encodings, named_encoding
-from edgefactor.export.conv_dsp import CONV_DSP, DENSE_DSP, DEPTHWISE_DSP, ROWS_DSP
+from edgefactor.export.conv_dsp import CONV_DSP, DENSE_DSP, DENSE_PAIRS_DSP, DEPTHWISE_DSP, ROWS_DSP
 from edgefactor.export.conv_geometry import UINT16_MAX, ConvGeometry, ConvProof, prove_ranges
 from edgefactor.export.conv_portable import CONV, DEPTHWISE, REFERENCE
 from edgefactor.export.conv_variants import Variant
@@ -43,6 +43,7 @@ VARIANTS: tuple[Variant, ...] = (
     CONV_DSP,
     ROWS_DSP,
     DENSE_DSP,
+    DENSE_PAIRS_DSP,
     DEPTHWISE_DSP,
 )
 """What a layer may get."""

@@ -56,6 +56,10 @@ void ef_conv2d_s8_rows_dsp(const ef_conv2d_args *a, const int8_t *in, int8_t *ou
 /* ef_conv2d_s8_dsp where the kernel covers the whole input, without padding: one output pixel. */
 void ef_dense_s8_dsp(const ef_conv2d_args *a, const int8_t *in, int8_t *out, void *scratch);
 
+/* The same dense layer with 4-bit weights, looked up two at a time instead of decoded. Weights in
+ * pair order: [block of 4 channels][tap pair][channel][tap of the pair]. */
+void ef_dense_s8_pairs_dsp(const ef_conv2d_args *a, const int8_t *in, int8_t *out, void *scratch);
+
 /* Depthwise with any multiplier for cores with SMLAD and unaligned loads. Weights in OHWI order.
  * May write in place if out_c == in_c and the map keeps its size. */
 void ef_depthwise_s8_dsp(const ef_conv2d_args *a, const int8_t *in, int8_t *out, void *scratch);

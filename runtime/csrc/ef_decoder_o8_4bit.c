@@ -14,6 +14,11 @@ static void prepare(const ef_weights *weights, void *lut)
     }
 }
 
+static inline uint32_t two_halves(const uint16_t *halves, const uint8_t *data)
+{
+    return halves[data[0]] | (uint32_t)halves[data[1]] << 16;
+}
+
 static void decode(const ef_weights *weights, const void *lut, uint32_t first, uint32_t count,
                    void *out)
 {
@@ -22,13 +27,15 @@ static void decode(const ef_weights *weights, const void *lut, uint32_t first, u
     uint32_t *words = (uint32_t *)out;
     uint32_t *end = words + count / 4;
 
-    while (words != end) {
-        const uint32_t word0 = halves[data[0]] | (uint32_t)halves[data[1]] << 16;
-        const uint32_t word1 = halves[data[2]] | (uint32_t)halves[data[3]] << 16;
+    for (; words != end; words += 4, data += 8) {
+        const uint32_t word0 = two_halves(halves, data);
+        const uint32_t word1 = two_halves(halves, data + 2);
+        const uint32_t word2 = two_halves(halves, data + 4);
+        const uint32_t word3 = two_halves(halves, data + 6);
         words[0] = word0;
         words[1] = word1;
-        data += 4;
-        words += 2;
+        words[2] = word2;
+        words[3] = word3;
     }
 }
 

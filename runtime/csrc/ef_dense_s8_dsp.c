@@ -13,12 +13,7 @@ void ef_dense_s8_dsp(const ef_conv2d_args *a, const int8_t *in, int8_t *out, voi
     uint32_t *tile = (uint32_t *)(void *)((int8_t *)scratch + a->tile_offset);
     ef_o8_block block;
 
-    ef_o8_expand(strip, in, taps / EF_O8_TAPS);
-    if (taps % EF_O8_TAPS != 0) {
-        int8_t last[EF_O8_TAPS] = {0, 0, 0, 0};
-        memcpy(last, in + taps / EF_O8_TAPS * EF_O8_TAPS, taps % EF_O8_TAPS);
-        ef_o8_expand(strip + 2 * (steps - 1), last, 1);
-    }
+    ef_o8_expand_input(in, taps, strip);
     if (weights->decoder != NULL && weights->decoder->prepare != NULL) {
         weights->decoder->prepare(weights, scratch);
     }
@@ -28,15 +23,22 @@ void ef_dense_s8_dsp(const ef_conv2d_args *a, const int8_t *in, int8_t *out, voi
         const uint32_t channels = left < EF_O8_CHANNELS ? left : EF_O8_CHANNELS;
         const uint32_t first = c / EF_O8_CHANNELS * tile_codes;
         const uint32_t *words = (const uint32_t *)weights->data + first / 4;
-        int8_t result[EF_O8_CHANNELS];
         if (weights->decoder != NULL) {
             weights->decoder->decode(weights, scratch, first, tile_codes, tile);
             words = tile;
         }
         ef_o8_begin_block(a, c, channels, &block);
-        ef_o8_single(&block, words, strip, result);
-        for (uint32_t i = 0; i < channels; i++) {
-            out[c + i] = ef_clamp_s8(result[i], a->clamp_min, a->clamp_max);
+        if (channels == EF_O8_CHANNELS) {
+            ef_o8_single(&block, words, strip, out + c);
+        } else {
+            int8_t last[EF_O8_CHANNELS];
+            ef_o8_single(&block, words, strip, last);
+            memcpy(out + c, last, channels);
+        }
+    }
+    if (a->clamp_min > -128 || a->clamp_max < 127) {
+        for (uint32_t c = 0; c < a->out_c; c++) {
+            out[c] = ef_clamp_s8(out[c], a->clamp_min, a->clamp_max);
         }
     }
 }

@@ -37,7 +37,8 @@ typedef struct ef_o8_block {
     int32_t second_pitch; /* bytes from the first to the second pixel of a pair */
 } ef_o8_block;
 
-/* Fills start and channel for `count` channels from `first_channel` on; the rest become 0. */
+/* Fills start and channel for `count` channels from `first_channel` on; the results of the rest mean
+ * nothing. */
 void ef_o8_begin_block(const ef_conv2d_args *a, uint32_t first_channel, uint32_t count,
                        ef_o8_block *block);
 
@@ -55,8 +56,13 @@ void ef_o8_single(const ef_o8_block *block, const uint32_t *weights, const uint3
 uint32_t *ef_o8_expand_pair(uint32_t *to, const int8_t *first, const int8_t *second,
                             uint32_t groups);
 
-/* Expands 4 * groups taps of one pixel to [tap pair]. */
-void ef_o8_expand(uint32_t *to, const int8_t *from, uint32_t groups);
+/* Expands a dense layer's whole input to [tap pair]; the last group of 4 is filled up with 0. */
+void ef_o8_expand_input(const int8_t *in, uint32_t taps, uint32_t *to);
+
+/* ef_o8_single for 4-bit weights: codes [tap pair][channel] of two taps each; the table of
+ * ef_decoder_pairs_4bit with the strip behind it; start holds doubled biases. */
+void ef_pairs_single(const ef_o8_block *block, const uint8_t *codes, const uint32_t *lut_and_strip,
+                     int8_t *out);
 
 #ifdef __cplusplus
 }

@@ -42,14 +42,3 @@ uint32_t *ef_o8_expand_pair(uint32_t *to, const int8_t *first, const int8_t *sec
 }
 
 #endif
-
-void ef_o8_expand(uint32_t *to, const int8_t *from, uint32_t groups)
-{
-    for (; groups != 0; groups--) {
-        const uint32_t bytes = ef_load_word(from);
-        to[0] = ef_sxtb16(bytes);
-        to[1] = ef_sxtb16_odd(bytes);
-        from += 4;
-        to += 2;
-    }
-}

@@ -47,9 +47,16 @@ extern const ef_decoder ef_decoder_bytes_4bit;
  * word 256 * value(a) + value(b) per pair. */
 extern const ef_decoder ef_decoder_o8;
 
-/* The same for 4 bits, with a look-up table of EF_O8_4BIT_LUT_BYTES: one load per pair. */
+/* The same for 4 bits and a count that is a multiple of 16, with a look-up table of
+ * EF_O8_4BIT_LUT_BYTES: one load per pair. */
 extern const ef_decoder ef_decoder_o8_4bit;
 #define EF_O8_4BIT_LUT_BYTES 512
+
+/* 4 bits. No decode: prepare fills a table of EF_PAIRS_4BIT_LUT_BYTES, in which the word at a byte of
+ * two codes is the pair (2 * value(low), 2 * value(high)), for a kernel that looks up two weights
+ * at once. */
+extern const ef_decoder ef_decoder_pairs_4bit;
+#define EF_PAIRS_4BIT_LUT_BYTES 1024
 
 /* Code i, one at a time: the definition of the format, used by the _ref kernels. */
 static inline uint32_t ef_weights_code(const ef_weights *weights, size_t i)

@@ -129,7 +129,7 @@ def test_scratch_stays_within_its_limit_where_it_can() -> None:
 def test_alternatives_name_every_kernel_and_encoding() -> None:
     code = choose(make_layer("all", conv((8, 8, 16), 16, (3, 3), pads=SAME3), values=16))
     seen = {(item.kernel, item.encoding) for item in code.alternatives}
-    assert len(seen) == len(code.alternatives) == 12
+    assert len(seen) == len(code.alternatives) == 14
     assert kernel_of(code) == code.alternatives[0].kernel
     assert code.alternatives[0].rejected == ""
 

@@ -27,6 +27,7 @@ CONV_FILES = (
     "ef_decoder*.c",
     "ef_o8*.c",
     "ef_plane*.c",
+    "ef_pairs*.c",
 )
 
 
