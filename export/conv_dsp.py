@@ -44,9 +44,6 @@ STRIP_SOURCES = (*O8_SOURCES, "ef_gather.h", "ef_o8_expand.c", "ef_o8_pairs.c")
 DENSE_SOURCES = (*O8_SOURCES, "ef_o8_expand_input.c")
 O8_DECODE = {1: 7.0, 2: 7.0, 3: 7.0, 4: 1.9, 5: 8.0, 6: 8.0}
 
-# Strips of raw weights: what is saved beyond this many pixels is not worth the RAM.
-ENOUGH_RAW_PIXELS = 16
-
 
 def _decoder(encoding: Encoding) -> Decoder:
     if encoding.bits == 8:
@@ -83,10 +80,7 @@ def _even(count: int) -> int:
 
 
 def _strips(geometry: ConvGeometry, encoding: Encoding) -> Sequence[int]:
-    longest = _even(geometry.pixels)
-    if encoding.bits == 8:
-        longest = min(longest, ENOUGH_RAW_PIXELS)
-    return range(2, longest + 1, 2)
+    return range(2, _even(geometry.pixels) + 1, 2)
 
 
 def _work(geometry: ConvGeometry, strip: int) -> Work:
@@ -137,13 +131,8 @@ def _why_not_rows(geometry: ConvGeometry, proof: ConvProof) -> str:
 
 def _row_strips(geometry: ConvGeometry, encoding: Encoding) -> Sequence[int]:
     """Even lengths that cut a row into equal runs."""
-    longest = geometry.out_w
-    if encoding.bits == 8:
-        longest = min(longest, ENOUGH_RAW_PIXELS)
-    fewest = -(-geometry.out_w // longest)
     most = -(-geometry.out_w // 2)
-    lengths = {_even(-(-geometry.out_w // runs)) for runs in range(fewest, most + 1)}
-    return sorted(lengths)
+    return sorted({_even(-(-geometry.out_w // runs)) for runs in range(1, most + 1)})
 
 
 def _columns(geometry: ConvGeometry, pixels: int) -> int:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from edgefactor.export.codebook import Encoding, Int8Array
 from edgefactor.export.conv_geometry import ConvGeometry, ConvProof
-from edgefactor.export.kernel_costs import InstructionModel, Storage, Work
+from edgefactor.export.kernel_costs import InstructionModel, Storage, Work, estimate_instructions
 from edgefactor.export.packing import BLOCK_CHANNELS
 
 HEADERS = ("ef_numerics.h", "ef_weights.h", "ef_conv2d.h")
@@ -90,13 +90,36 @@ class Variant:
             total_bytes=strip_offset + _aligned(self.strip_bytes(geometry, strip)),
         )
 
-    def longest_strip(self, geometry: ConvGeometry, encoding: Encoding, limit: int) -> int:
-        """The longest strip whose scratch is within the limit; the shortest if none is."""
+    def estimate(self, geometry: ConvGeometry, encoding: Encoding, strip: int) -> int:
+        """Estimated instructions of one call with strips of so many output pixels."""
+        return estimate_instructions(
+            geometry,
+            self.storage(geometry, encoding),
+            self.work(geometry, strip),
+            self.model,
+            encoding,
+        )
+
+    def choose_strip(
+        self, geometry: ConvGeometry, encoding: Encoding, limit: int, slack: float
+    ) -> int:
+        """The shortest strip that is nearly as fast as any within the limit.
+
+        Args:
+            geometry: The layer.
+            encoding: Of its weights.
+            limit: Scratch in bytes; if no strip keeps within it, the shortest is taken.
+            slack: How many times the fewest instructions are still near enough.
+        """
         strips = self.strips(geometry, encoding)
-        for strip in reversed(strips):
-            if self.scratch(geometry, encoding, strip).total_bytes <= limit:
-                return strip
-        return strips[0]
+        fitting = [
+            strip
+            for strip in strips
+            if self.scratch(geometry, encoding, strip).total_bytes <= limit
+        ]
+        costs = {strip: self.estimate(geometry, encoding, strip) for strip in fitting}
+        near = slack * min(costs.values(), default=0)
+        return next((strip for strip in fitting if costs[strip] <= near), strips[0])
 
     def lead(self, geometry: ConvGeometry, strip: int) -> int | None:
         """How far before the input the output must start to lie over it, in bytes.

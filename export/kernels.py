@@ -18,11 +18,7 @@ from edgefactor.export.conv_dsp import CONV_DSP, DENSE_DSP, DENSE_PAIRS_DSP, DEP
 from edgefactor.export.conv_geometry import UINT16_MAX, ConvGeometry, ConvProof, prove_ranges
 from edgefactor.export.conv_portable import CONV, DEPTHWISE, REFERENCE
 from edgefactor.export.conv_variants import Variant
-from edgefactor.export.kernel_costs import (
-    ARGS_BYTES,
-    CHANNEL_BYTES,
-    estimate_instructions,
-)
+from edgefactor.export.kernel_costs import ARGS_BYTES, CHANNEL_BYTES
 from edgefactor.export.layer_code import (
     Alternative,
     Call,
@@ -51,7 +47,9 @@ ALL_VARIANTS = (*VARIANTS, REFERENCE)
 """What may be asked for by name."""
 
 POLICIES = ("balanced", "speed", "size")
-DEFAULT_SCRATCH_BYTES = 4096
+DEFAULT_SCRATCH_BYTES = 8192
+# A shorter strip is taken if it costs no more than this many times the fewest instructions.
+STRIP_SLACK = {"speed": 1.0, "balanced": 1.05, "size": 1.25}
 # "balanced" takes the smallest flash among the options that are no slower than this.
 BALANCED_SLOWDOWN = 2.5
 
@@ -105,8 +103,8 @@ def choose_conv(
             least flash that costs no more than 2.5 times the fewest instructions.
         encoding: Only this encoding; None lets the cost model choose.
         kernel: Only this C function; None lets the cost model choose.
-        scratch_limit: Scratch in bytes that may be used to be faster. A kernel that needs more
-            to work at all still gets it.
+        scratch_limit: Scratch in bytes that may be used to be faster; less is taken where that
+            costs next to nothing. A kernel that needs more to work at all still gets it.
 
     Returns:
         The kernel's call, constants and memory. ``alternatives`` holds everything that was
@@ -127,7 +125,7 @@ def choose_conv(
         shifts=shifts.astype(np.int8),
     )
     encodings = find_encodings(codes) if encoding is None else (named_encoding(encoding, codes),)
-    considered = tuple(_consider(layer, features, encodings, scratch_limit, kernel))
+    considered = tuple(_consider(layer, features, encodings, scratch_limit, optimize, kernel))
     usable = [item for item in considered if isinstance(item, _Candidate)]
     if not usable:
         raise OptionError(
@@ -145,6 +143,7 @@ def _consider(
     features: IsaFeatures,
     encodings: tuple[Encoding, ...],
     scratch_limit: int,
+    optimize: str,
     kernel: str | None,
 ) -> Iterator[_Candidate | Alternative]:
     """Every variant with every encoding: a candidate, or an option with the reason against it."""
@@ -167,7 +166,7 @@ def _consider(
                 yield replace(option, rejected=reason)
                 continue
             storage = variant.storage(geometry, encoding)
-            strip = variant.longest_strip(geometry, encoding, scratch_limit)
+            strip = variant.choose_strip(geometry, encoding, scratch_limit, STRIP_SLACK[optimize])
             yield _Candidate(
                 option=replace(
                     option,
@@ -176,9 +175,7 @@ def _consider(
                     + variant.decoder(encoding).code_bytes
                     + CHANNEL_BYTES * geometry.out_c
                     + ARGS_BYTES,
-                    instructions=estimate_instructions(
-                        geometry, storage, variant.work(geometry, strip), variant.model, encoding
-                    ),
+                    instructions=variant.estimate(geometry, encoding, strip),
                     scratch_bytes=variant.scratch(geometry, encoding, strip).total_bytes,
                 ),
                 variant=variant,

@@ -21,7 +21,7 @@ def choose(
     features: IsaFeatures = DSP,
     *,
     optimize: str = "balanced",
-    scratch_limit: int = 4096,
+    scratch_limit: int = 8192,
 ) -> LayerCode:
     """The choice for a layer."""
     return choose_conv(

@@ -268,7 +268,7 @@ def print_table(target_name: str, kernel: str | None = None) -> None:
         for encoding in ("raw", "codebook") if len(np.unique(layer.codes)) <= 16 else ("raw",):
             code = choose_conv(
                 layer.geometry, layer.codes, layer.bias, layer.multipliers, layer.shifts,
-                input_name="in", features=features, encoding=encoding, optimize="speed",
+                input_name="in", features=features, encoding=encoding, optimize="balanced",
                 kernel=kernel,
             )  # fmt: skip
             runs.append(Run(layer=layer, code=code))
