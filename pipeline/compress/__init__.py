@@ -5,7 +5,33 @@
 
 from __future__ import annotations
 
+from edgefactor.pipeline.compress import (
+    cp,
+    depthwise,
+    dictionary,
+    fine_tune,
+    grouped,
+    pruning,
+    share,
+    shift,
+    spatial,
+    svd,
+    tucker,
+)
 from edgefactor.pipeline.compress.method import Method
 
-METHODS: tuple[Method, ...] = ()
+METHODS: tuple[Method, ...] = (
+    svd.Svd(),
+    tucker.Tucker(),
+    cp.Canonical(),
+    spatial.Spatial(),
+    depthwise.Depthwise(),
+    grouped.Grouped(),
+    shift.ShiftConv(),
+    dictionary.SparseDictionary(),
+    pruning.Prune(),
+    share.Share(),
+    fine_tune.FineTune(),
+    fine_tune.Huffman(),
+)
 BY_NAME: dict[str, Method] = {method.name: method for method in METHODS}

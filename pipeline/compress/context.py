@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from edgefactor.errors import DataError
-from edgefactor.pipeline.compress.method import Options, check_range
+from edgefactor.pipeline.compress.method import Need, Options, check_range
 from edgefactor.pipeline.data import Dataset
 
 #: Samples that accuracies inside a step are measured on, unless it says otherwise.
@@ -59,6 +59,13 @@ class TrainingOptions(Options):
         check_range("distill_weight", self.distill_weight, 0, 1)
         check_range("temperature", self.temperature, 0, 1000, open_low=True)
         check_range("samples", self.samples, 0, 1 << 40)
+
+    @property
+    def need(self) -> Need:
+        """What training so needs."""
+        if self.epochs == 0:
+            return Need.NOTHING
+        return Need.LABELS if self.loss in ("task", "distill") else Need.DATA
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -117,6 +117,8 @@ class Method(ABC):
     options: ClassVar[type[Options]] = Options
     #: Layers that patterns are matched against.
     layer_types: ClassVar[tuple[type[nn.Module], ...]] = (nn.Conv2d, nn.Linear)
+    #: Whether layers get new paths, which patterns of later steps may name.
+    replaces_layers: ClassVar[bool] = False
 
     def needs(self, options: Any) -> Need:
         """What a step with these options needs; checked before the first step runs."""
