@@ -142,7 +142,7 @@ class Port:
         return stored.reshape(array.shape[0] // self.shape[0] * graph_shape[0], *graph_shape[1:])
 
     def from_graph(self, array: Array) -> Array:
-        """Bring a stack ``[n, ...]`` of Graph values back into PyTorch's: ``[n, *sample_shape]``."""
+        """Bring a stack ``[n, ...]`` of Graph values back: ``[n, *sample_shape]`` as in PyTorch."""
         stored_shape = tuple(self.shape[axis] for axis in self.perm)
         stored = array.reshape(len(array), *stored_shape)
         inverse = tuple(int(axis) + 1 for axis in np.argsort(self.perm))

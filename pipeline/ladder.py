@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +29,7 @@ from edgefactor.runtime.emulator import EmulatedRunner
 from edgefactor.runtime.host import HostRunner
 from edgefactor.runtime.litert_runner import LiteRtRunner
 from edgefactor.runtime.onnxruntime_runner import OnnxRuntimeRunner
-from edgefactor.runtime.parity import compare_codes, compare_reals
+from edgefactor.runtime.parity import Mismatch, compare_codes, compare_reals
 from edgefactor.runtime.tflm_runner import TflmRunner
 from edgefactor.targets.description import Target
 
@@ -109,6 +110,11 @@ def _finite(sqnr_db: float) -> float | None:
     return None if sqnr_db == float("inf") else sqnr_db
 
 
+def _named(first: Mismatch | None) -> dict[str, Any] | None:
+    """A mismatch as the report keeps it: what JSON can hold."""
+    return None if first is None else {**asdict(first), "index": list(first.index)}
+
+
 class Int8Ladder:
     """The rungs below the float model, on the files of a bundle.
 
@@ -166,7 +172,7 @@ class Int8Ladder:
             argmax_agreement=real.argmax_agreement,
             tolerance=words,
             passed=passed,
-            first_mismatch=None if comparison.first is None else asdict(comparison.first),
+            first_mismatch=_named(comparison.first),
         )
 
     def quantization(self, expected: Sequence[Reals], against: str) -> Rung:

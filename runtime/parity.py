@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-
 #: Stands for "nothing in common": where a difference is infinite or no number.
 LOWEST_SQNR_DB = -300.0
 
