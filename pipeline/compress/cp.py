@@ -1,0 +1,92 @@
+"""CP of a convolution: 1x1, a column per map, a row per map, 1x1.
+
+Lebedev et al. 2014 (arXiv 1412.6553); the components by TensorLy's alternating least squares.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from edgefactor.pipeline.compress.conv_parts import conv_part, plain_window, weights_of
+from edgefactor.pipeline.compress.factorization import Ranks
+from edgefactor.pipeline.compress.ranked import RankedFactorization
+from edgefactor.pipeline.compress.tucker import unfold
+
+FloatArray = NDArray[np.float64]
+
+
+def canonical(
+    weights: FloatArray, rank: int, *, iterations: int = 200, seed: int = 0
+) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+    """Sum of ``rank`` products of four vectors.
+
+    Args:
+        weights: [O, I, h, w].
+        rank: Number of products; may exceed every axis.
+        iterations: Of alternating least squares.
+        seed: Of the columns that the start by SVD does not fill.
+
+    Returns:
+        Factors [O, R], [I, R], [h, R], [w, R] of columns of equal length, so that none of the
+        convolutions they become has values much larger than another's.
+    """
+    from tensorly.decomposition import parafac
+
+    with warnings.catch_warnings():
+        # A window has fewer rows than there are products; TensorLy fills the start and says so.
+        warnings.simplefilter("ignore")
+        result: Any = parafac(
+            weights,
+            rank,
+            n_iter_max=iterations,
+            init="svd",
+            tol=1e-8,
+            random_state=seed,
+            l2_reg=1e-9,
+        )
+    factors = [np.array(factor, np.float64) for factor in result.factors]
+    factors[0] = factors[0] * np.asarray(result.weights)
+    lengths = np.array([np.linalg.norm(factor, axis=0) for factor in factors])
+    mean = np.prod(lengths, axis=0) ** 0.25
+    scaled = [
+        factor * np.divide(mean, length, out=np.zeros_like(mean), where=length > 0)
+        for factor, length in zip(factors, lengths, strict=True)
+    ]
+    return scaled[0], scaled[1], scaled[2], scaled[3]
+
+
+class Canonical(RankedFactorization):
+    """Four convolutions for one."""
+
+    name = "cp"
+    summary = "1x1, columns, rows, 1x1 in place of a convolution (CP)"
+
+    def fits(self, layer: nn.Module) -> str:
+        return plain_window(layer)
+
+    def matrices(self, layer: nn.Module) -> tuple[FloatArray, ...]:
+        # The rank of a tensor has no spectrum of its own; that of the outputs is a lower bound.
+        assert isinstance(layer, nn.Conv2d)
+        return (unfold(weights_of(layer), 0),)
+
+    def full_ranks(self, layer: nn.Module) -> Ranks:
+        """Every tensor is a sum of this many products: one for each pair of the smaller axes."""
+        assert isinstance(layer, nn.Conv2d)
+        sizes = sorted(layer.weight.shape)
+        return (int(sizes[0] * sizes[1] * sizes[2]),)
+
+    def build(self, layer: nn.Module, ranks: Ranks, moment: FloatArray | None) -> nn.Sequential:
+        assert isinstance(layer, nn.Conv2d)
+        (rank,) = ranks
+        outputs, inputs, rows, columns = canonical(weights_of(layer), rank)
+        return nn.Sequential(
+            conv_part(layer, inputs.T[:, :, None, None]),
+            conv_part(layer, rows.T[:, None, :, None], rows=True, groups=rank),
+            conv_part(layer, columns.T[:, None, None, :], columns=True, groups=rank),
+            conv_part(layer, outputs[:, :, None, None], bias=layer.bias),
+        )
