@@ -7,6 +7,7 @@ import numpy as np
 from edgefactor.errors import ModelError
 from edgefactor.export import ops
 from edgefactor.export.ir import DType, Graph
+from edgefactor.export.numerics import float32
 
 
 def _fail(graph: Graph, step: str, message: str, where: str) -> None:
@@ -31,6 +32,9 @@ def validate(graph: Graph, step: str, *, quantized: bool = False) -> Graph:
     defined = {port.tensor for port in graph.inputs}
     defined.update(name for name, tensor in graph.tensors.items() if tensor.data is not None)
     for op in graph.ops:
+        for name in (*op.inputs, *op.outputs):
+            if name not in graph.tensors:
+                _fail(graph, step, f"there is no tensor {name}", f"operator {op.name}")
         for name in op.inputs:
             if name not in defined:
                 _fail(graph, step, f"{name} is read before it is defined", f"operator {op.name}")
@@ -59,3 +63,5 @@ def _check_integers(graph: Graph, step: str) -> None:
             _fail(graph, step, "it has no scale", f"tensor {name}")
         if any(not np.isfinite(s) or s <= 0 for s in tensor.quant.scales):
             _fail(graph, step, "it has a scale that is not positive", f"tensor {name}")
+        if any(s != float32(s) for s in tensor.quant.scales):
+            _fail(graph, step, "it has a scale that is no float32", f"tensor {name}")

@@ -23,7 +23,7 @@ from tests.tools import require_tool
 WARNINGS = ["-Wall", "-Wextra", "-Wconversion", "-Wsign-conversion", "-Wshadow", "-Werror"]
 SECONDS = 120
 #: Names of a model that could meet names of the bundle's own.
-PREFIXES = ["model", "net", "main", "firmware", "a_b_2"]
+PREFIXES = ["model", "main"]
 #: Arena, input and output of a program that runs two models in turns, twice each.
 INTERLEAVED = """
 #include "one/one.h"
