@@ -25,6 +25,10 @@ from edgefactor.errors import (
 )
 
 if TYPE_CHECKING:
+    from edgefactor.pipeline.compress.api import apply as apply_method
+    from edgefactor.pipeline.compress.api import freeze, share
+    from edgefactor.pipeline.compress.run import compress as compress_model
+    from edgefactor.pipeline.compress_options import CompressOptions
     from edgefactor.pipeline.config import (
         CheckOptions,
         ExportOptions,
@@ -42,6 +46,7 @@ __version__ = "0.1.0"
 __all__ = [
     "BudgetError",
     "CheckOptions",
+    "CompressOptions",
     "DataError",
     "EdgefactorError",
     "ExportOptions",
@@ -54,15 +59,24 @@ __all__ = [
     "TargetError",
     "ToolError",
     "UnsupportedOperatorError",
+    "apply_method",
     "check_bundle",
+    "compress_model",
     "export_model",
+    "freeze",
     "inspect_model",
     "list_targets",
     "load_target",
+    "share",
 ]
 
 # Not plain `export` and `targets`: those are the names of sub-packages.
 _LAZY = {
+    "CompressOptions": ("edgefactor.pipeline.compress_options", "CompressOptions"),
+    "apply_method": ("edgefactor.pipeline.compress.api", "apply"),
+    "compress_model": ("edgefactor.pipeline.compress.run", "compress"),
+    "freeze": ("edgefactor.pipeline.compress.api", "freeze"),
+    "share": ("edgefactor.pipeline.compress.api", "share"),
     "CheckOptions": ("edgefactor.pipeline.config", "CheckOptions"),
     "ExportOptions": ("edgefactor.pipeline.config", "ExportOptions"),
     "InputShape": ("edgefactor.pipeline.config", "InputShape"),

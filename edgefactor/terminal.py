@@ -9,7 +9,7 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ from edgefactor.errors import EdgefactorError
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from edgefactor.pipeline.compress.context import TrainingProgress
     from edgefactor.pipeline.config import Progress
     from edgefactor.pipeline.inspect import Inspection
     from edgefactor.targets.description import Target
@@ -110,6 +111,28 @@ def progress(*, quiet: bool) -> Iterator[Progress]:
             status.update(printable(stage))
 
         yield show
+
+
+def training_lines(progress: Progress) -> Callable[[TrainingProgress], None]:
+    """Turns training's progress into lines: where stderr is no terminal, one an epoch."""
+    interactive = sys.stderr.isatty()
+    last = -1.0
+
+    def show(line: TrainingProgress) -> None:
+        nonlocal last
+        accuracy = "" if line.accuracy is None else f", accuracy {line.accuracy:.2%}"
+        text = (
+            f"{line.step}: epoch {line.epoch:.1f} of {line.epochs:g}, loss {line.loss:.4f}"
+            f"{accuracy}, rate {line.learning_rate:.2g}, {line.samples_per_second:,.0f} samples/s, "
+            f"{line.seconds_left:.0f} s left"
+        )
+        if interactive:
+            progress(text)
+        elif line.epoch == int(line.epoch) and line.epoch != last:
+            print(printable(text), file=sys.stderr, flush=True)
+        last = line.epoch
+
+    return show
 
 
 def print_targets(targets: list[tuple[str, str, Target]]) -> None:

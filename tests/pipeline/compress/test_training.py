@@ -16,7 +16,7 @@ from tests.pipeline.compress.small_nets import context, network, task
 OPTIONS = TrainingOptions(epochs=3, batch=64, learning_rate=2e-3)
 
 
-class _Killed(Exception):
+class _KillError(Exception):
     """Stands for the process being killed."""
 
 
@@ -52,11 +52,11 @@ def test_killed_and_resumed_gives_the_same_weights(
 
     def kill(done: int, _: int) -> None:
         if done == killed_at:
-            raise _Killed
+            raise _KillError
 
     torch.manual_seed(99)
     ctx = context(task(), checkpoints=Checkpoints(tmp_path, "a"))
-    with pytest.raises(_Killed):
+    with pytest.raises(_KillError):
         ctx.trainer.fit(network(), options, ctx, label="test", after_step=kill)
     torch.manual_seed(7)
     ctx = context(task(), checkpoints=Checkpoints(tmp_path, "a"))
