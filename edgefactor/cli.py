@@ -115,14 +115,30 @@ def check(quiet: bool, as_json: bool, debug: bool, **values: Any) -> int:
 
 @commands.command()
 @model_options
+@click.option(
+    "--micronet",
+    "task",
+    type=click.Choice(config.MICRONET_TASKS),
+    help="Score by the rules of the MicroNet challenge, in place of the layers.",
+)
 @output_options
-def inspect(as_json: bool, debug: bool, **values: Any) -> int:
+def inspect(task: str | None, as_json: bool, debug: bool, **values: Any) -> int:
     """Count parameters, multiplications and memory of MODEL, layer by layer."""
 
     def work() -> int:
         from edgefactor.pipeline import inspect as inspection
 
-        result = inspection.inspect(config.ModelOptions(**values))
+        options = config.ModelOptions(**values)
+        if task is not None:
+            from edgefactor.pipeline.compress import micronet
+
+            scores = micronet.score_file(options, task)
+            if as_json:
+                terminal.print_json(scores.to_dict())
+            else:
+                terminal.print_micronet(scores)
+            return 0
+        result = inspection.inspect(options)
         if as_json:
             terminal.print_json(result.to_dict())
         else:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from edgefactor.pipeline.compress.context import TrainingProgress
+    from edgefactor.pipeline.compress.micronet import MicroNet
     from edgefactor.pipeline.config import Progress
     from edgefactor.pipeline.inspect import Inspection
     from edgefactor.targets.description import Target
@@ -182,6 +183,28 @@ def print_inspection(inspection: Inspection) -> None:
     out.print(f"activation peak: {inspection.peak_bytes:,} B at {printable(inspection.peak_layer)}")
     for note in inspection.notes:
         out.print(f"note: {printable(note)}")
+
+
+def print_micronet(scores: MicroNet) -> None:
+    """Both parts of each score, and how they were counted."""
+    from rich.table import Table
+
+    out = console()
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    table.add_column("rules")
+    for column in ("parameters", "multiplications", "additions", "storage", "operations", "score"):
+        table.add_column(column, justify="right")
+    for score in scores.scores:
+        numbers = (score.parameters, score.multiplies, score.additions)
+        parts = (score.storage_score, score.operations_score, score.score)
+        table.add_row(
+            score.rules, *(f"{number:,.0f}" for number in numbers), *(f"{p:.4f}" for p in parts)
+        )
+    out.print(table)
+    needed = f"{scores.accuracy_needed:.0%}"
+    out.print(f"{scores.task}: an entry needs an accuracy of {needed}, which is not measured here")
+    for note in (*(n for s in scores.scores for n in s.notes), *scores.notes):
+        out.print(f"note: {note}")
 
 
 def size(size_bytes: int) -> str:

@@ -18,6 +18,7 @@ Progress = Callable[[str], None]
 
 CALIBRATION_METHODS = ("min-max", "percentile", "entropy", "mse")
 OPTIMIZE_POLICIES = ("balanced", "speed", "size")
+MICRONET_TASKS = ("cifar10", "cifar100", "imagenet")
 DEFAULT_TARGET = "cortex-m4"
 
 _MAX_ELEMENTS = 1 << 28
