@@ -53,6 +53,7 @@ CONV = Variant(
     order=lambda codes, geometry, padding: block_order(codes, geometry.groups, padding),
     pack=lambda order, encoding: ("uint8_t", encoded_bytes(order, encoding, 128)),
     value_offset=128,
+    input_offset=128,
     storage=_block_storage,
     strips=_block_strips,
     strip_bytes=lambda geometry, strip: strip * (geometry.taps + 4),
@@ -105,6 +106,7 @@ DEPTHWISE = Variant(
         ("int8_t", order) if encoding.bits == 8 else ("uint8_t", encoded_bytes(order, encoding))
     ),
     value_offset=0,
+    input_offset=128,
     storage=plane_storage,
     strips=lambda geometry, encoding: (1,),
     strip_bytes=lambda geometry, strip: geometry.plane_h * geometry.plane_w,
@@ -129,6 +131,7 @@ REFERENCE = Variant(
     order=lambda codes, geometry, padding: codes.reshape(-1),
     pack=lambda order, encoding: ("uint8_t", encoded_bytes(order, encoding)),
     value_offset=0,
+    input_offset=0,
     storage=lambda geometry, encoding: Storage(
         codes=geometry.taps * geometry.out_c, tile_codes=geometry.taps
     ),

@@ -51,7 +51,8 @@ class Variant:
         why_not: (geometry, proof, encoding) -> why it cannot run the layer, or "".
         order: (codes, geometry, padding code) -> codes in the kernel's order.
         pack: (order, encoding) -> C type and elements of the weight array.
-        value_offset: What is added to a value where it is stored as a byte.
+        value_offset: What is added to a weight where it is stored as a byte.
+        input_offset: What the kernel adds to inputs, taken off again through the bias.
         storage: (geometry, encoding) -> what the weights become.
         strips: (geometry, encoding) -> strip lengths in output pixels to choose from, ascending.
         strip_bytes: (geometry, strip pixels) -> scratch of the strip.
@@ -70,6 +71,7 @@ class Variant:
     order: Callable[[Int8Array, ConvGeometry, int], Int8Array]
     pack: Callable[[Int8Array, Encoding], tuple[str, NDArray[np.integer]]]
     value_offset: int
+    input_offset: int
     storage: Callable[[ConvGeometry, Encoding], Storage]
     strips: Callable[[ConvGeometry, Encoding], Sequence[int]]
     strip_bytes: Callable[[ConvGeometry, int], int]

@@ -211,9 +211,11 @@ def _build(
     ctype, data = variant.pack(order, encoding)
     decoder = variant.decoder(encoding)
     layout = variant.scratch(geometry, encoding, chosen.strip)
+    sums = layer.codes.reshape(geometry.out_c, -1).sum(axis=1, dtype=np.int32)
+    bias = layer.proof.folded_bias - variant.input_offset * sums
     arrays = [
         CArray(suffix="weights", ctype=ctype, data=data, section="weights"),
-        CArray(suffix="bias", ctype="int32_t", data=layer.proof.folded_bias),
+        CArray(suffix="bias", ctype="int32_t", data=bias),
         CArray(suffix="multiplier", ctype="int32_t", data=layer.multipliers),
         CArray(suffix="shift", ctype="int8_t", data=layer.shifts),
     ]

@@ -18,7 +18,8 @@ extern "C" {
 
 typedef struct ef_conv2d_args {
     ef_weights weights;
-    const int32_t *bias;       /* [out_c], with -in_zero_point * sum(weights) folded in */
+    const int32_t *bias;       /* [out_c], with -in_zero_point * sum(weights) folded in, and what
+                                * a kernel asks for below */
     const int32_t *multiplier; /* [out_c], in [2^30, 2^31) */
     const int8_t *shift;       /* [out_c], > 0 is to the left */
     uint32_t tile_offset;      /* where decoded weights go in scratch, in bytes */
@@ -39,11 +40,12 @@ typedef struct ef_conv2d_args {
 /* Plain twin of all the others. Weights in OHWI order, any encoding. No scratch. */
 void ef_conv2d_s8_ref(const ef_conv2d_args *a, const int8_t *in, int8_t *out, void *scratch);
 
-/* Portable. Weights in blocks of 4 output channels, [block][k][4], as value + 128. */
+/* Portable. Weights in blocks of 4 output channels, [block][k][4], as value + 128;
+ * biases less 128 * sum(weights). */
 void ef_conv2d_s8(const ef_conv2d_args *a, const int8_t *in, int8_t *out, void *scratch);
 
-/* Portable, one input channel per group. Weights in OHWI order. May write in place if
- * out_c == in_c and the map keeps its size. */
+/* Portable, one input channel per group. Weights in OHWI order; biases less 128 * sum(weights).
+ * May write in place if out_c == in_c and the map keeps its size. */
 void ef_depthwise_s8(const ef_conv2d_args *a, const int8_t *in, int8_t *out, void *scratch);
 
 /* For cores with SMLAD. Weights in o8 order (ef_o8.h). `in` is 4-aligned. */

@@ -4,58 +4,133 @@
 /* Output channels computed together; the weights of a block lie as [k][BLOCK]. */
 #define BLOCK 4u
 
-/* Copies the receptive field of one output pixel, in the order of the weights, to `row`.
- * Returns the sum of what was copied. */
-static int32_t gather(const ef_conv2d_args *a, const int8_t *in, uint32_t pixel, uint32_t first_c,
-                      int8_t *row)
+/* Where the receptive field of a pixel goes. Values are stored as value + 128: Cortex-M0+ has no
+ * load of a signed byte at a constant offset. The exporter takes 128 * sum(weights) off the bias. */
+typedef struct {
+    uint8_t *to;
+    int32_t sum;
+} field;
+
+static void fill(field *f, int32_t value, uint32_t count)
 {
-    const uint32_t group_in_c = (uint32_t)a->in_c / a->groups;
-    const int32_t y0 = (int32_t)(pixel / a->out_w) * a->stride_h - a->pad_top;
-    const int32_t x0 = (int32_t)(pixel % a->out_w) * a->stride_w - a->pad_left;
-    int32_t sum = 0;
-    for (int32_t ky = 0; ky < a->kernel_h; ky++) {
-        const int32_t y = y0 + ky * a->dilation_h;
-        for (int32_t kx = 0; kx < a->kernel_w; kx++) {
-            const int32_t x = x0 + kx * a->dilation_w;
-            if (y >= 0 && y < a->in_h && x >= 0 && x < a->in_w) {
-                const int8_t *source = in + (y * a->in_w + x) * a->in_c + first_c;
-                for (uint32_t c = 0; c < group_in_c; c++) {
-                    const int32_t value = source[c];
-                    row[c] = (int8_t)value;
-                    sum += value;
-                }
-            } else {
-                for (uint32_t c = 0; c < group_in_c; c++) {
-                    row[c] = (int8_t)a->in_zero_point;
-                }
-                sum += a->in_zero_point * (int32_t)group_in_c;
-            }
-            row += group_in_c;
-        }
+    uint8_t *to = f->to;
+    f->sum += value * (int32_t)count;
+    for (uint8_t *end = to + count; to != end; to++) {
+        *to = (uint8_t)value;
     }
-    return sum;
+    f->to = to;
 }
 
-/* acc[c] = sum over k of (w[k][c]) * x[k]. Unsigned weights, because Cortex-M0+ has no load of a
- * signed byte at a constant offset; the caller takes the 128 * sum(x) off. */
-static void dot_block(const int8_t *x, const uint8_t *w, uint32_t k, int32_t *acc)
+static void copy(field *f, const int8_t *from, uint32_t count)
+{
+    uint8_t *to = f->to;
+    int32_t sum = f->sum;
+    for (uint8_t *end = to + count; to != end; to++) {
+        const int32_t value = *from++ + 128;
+        *to = (uint8_t)value;
+        sum += value;
+    }
+    f->to = to;
+    f->sum = sum;
+}
+
+static int32_t between(int32_t value, int32_t low, int32_t high)
+{
+    return value < low ? low : value > high ? high : value;
+}
+
+/* Copies the receptive field of one output pixel, in the order of the weights, to `row`.
+ * Returns the sum of what was written. */
+static int32_t gather(const ef_conv2d_args *a, const int8_t *in, uint32_t pixel, uint32_t first_c,
+                      uint8_t *row)
+{
+    const uint32_t group_in_c = (uint32_t)a->in_c / a->groups;
+    const uint32_t oy = pixel / a->out_w;
+    const int32_t x0 = (int32_t)(pixel - oy * a->out_w) * a->stride_w - a->pad_left;
+    const int32_t padding = a->in_zero_point + 128;
+    /* taps of a line that lie together are copied together */
+    const int32_t run = a->groups == 1 && a->dilation_w == 1 ? a->kernel_w : 1;
+    int32_t y = (int32_t)oy * a->stride_h - a->pad_top;
+    field f = {row, 0};
+    for (int32_t ky = a->kernel_h; ky != 0; ky--) {
+        int32_t x = x0;
+        for (int32_t kx = 0; kx < a->kernel_w; kx += run) {
+            if (y < 0 || y >= a->in_h) {
+                fill(&f, padding, (uint32_t)run * group_in_c);
+            } else {
+                const int32_t left = between(-x, 0, run);
+                const int32_t right = between(x + run - a->in_w, 0, run);
+                if (left != 0) {
+                    fill(&f, padding, (uint32_t)left * group_in_c);
+                }
+                if (left + right != run) {
+                    copy(&f, in + (y * a->in_w + x + left) * a->in_c + first_c,
+                         (uint32_t)(run - left - right) * group_in_c);
+                }
+                if (right != 0) {
+                    fill(&f, padding, (uint32_t)right * group_in_c);
+                }
+            }
+            x += a->dilation_w;
+        }
+        y += a->dilation_h;
+    }
+    return f.sum;
+}
+
+/* acc[c] = sum over k of w[k][c] * x[k], with both factors 128 too large. */
+static void dot_block(const uint8_t *x, const uint8_t *w, uint32_t k, int32_t *acc)
 {
     int32_t acc0 = 0;
     int32_t acc1 = 0;
     int32_t acc2 = 0;
     int32_t acc3 = 0;
-    for (const int8_t *end = x + k; x != end; x++) {
-        const int32_t value = *x;
-        acc0 += value * w[0];
-        acc1 += value * w[1];
-        acc2 += value * w[2];
-        acc3 += value * w[3];
+    for (const uint8_t *end = x + k % 4; x != end; x++) {
+        acc0 += x[0] * w[0];
+        acc1 += x[0] * w[1];
+        acc2 += x[0] * w[2];
+        acc3 += x[0] * w[3];
         w += BLOCK;
+    }
+    for (const uint8_t *end = x + k / 4 * 4; x != end; x += 4) {
+        acc0 += x[0] * w[0];
+        acc1 += x[0] * w[1];
+        acc2 += x[0] * w[2];
+        acc3 += x[0] * w[3];
+        acc0 += x[1] * w[4];
+        acc1 += x[1] * w[5];
+        acc2 += x[1] * w[6];
+        acc3 += x[1] * w[7];
+        acc0 += x[2] * w[8];
+        acc1 += x[2] * w[9];
+        acc2 += x[2] * w[10];
+        acc3 += x[2] * w[11];
+        acc0 += x[3] * w[12];
+        acc1 += x[3] * w[13];
+        acc2 += x[3] * w[14];
+        acc3 += x[3] * w[15];
+        w += 4 * BLOCK;
     }
     acc[0] = acc0;
     acc[1] = acc1;
     acc[2] = acc2;
     acc[3] = acc3;
+}
+
+/* Bias, requantization and clamp of `count` output channels from oc on. */
+static void finish_block(const ef_conv2d_args *a, uint32_t oc, uint32_t count, const int32_t *acc,
+                         int32_t offset, int8_t *out)
+{
+    const int32_t *bias = a->bias + oc;
+    const int32_t *multiplier = a->multiplier + oc;
+    const int8_t *shift = a->shift + oc;
+    const int32_t zero_point = a->out_zero_point;
+    const int32_t low = a->clamp_min;
+    const int32_t high = a->clamp_max;
+    for (int8_t *end = out + count; out != end; out++) {
+        const int32_t scaled = ef_requantize(*bias++ + *acc++ - offset, *multiplier++, *shift++);
+        *out = ef_clamp_s8(scaled + zero_point, low, high);
+    }
 }
 
 void ef_conv2d_s8(const ef_conv2d_args *a, const int8_t *in, int8_t *out, void *scratch)
@@ -67,7 +142,7 @@ void ef_conv2d_s8(const ef_conv2d_args *a, const int8_t *in, int8_t *out, void *
     const uint32_t pixels = (uint32_t)a->out_h * a->out_w;
     const uint32_t blocks = (group_out_c + BLOCK - 1) / BLOCK;
     int32_t *sums = (int32_t *)(void *)((int8_t *)scratch + a->strip_offset);
-    int8_t *strip = (int8_t *)(sums + a->strip_pixels);
+    uint8_t *strip = (uint8_t *)(sums + a->strip_pixels);
     uint8_t *tile = (uint8_t *)scratch + a->tile_offset;
 
     for (uint32_t pixel = 0; pixel < pixels; pixel += a->strip_pixels) {
@@ -90,14 +165,8 @@ void ef_conv2d_s8(const ef_conv2d_args *a, const int8_t *in, int8_t *out, void *
                     int8_t *target = out + (pixel + p) * a->out_c + group * group_out_c;
                     int32_t acc[BLOCK];
                     dot_block(strip + p * k, w, k, acc);
-                    for (uint32_t c = c0; c < c_end; c++) {
-                        const uint32_t oc = group * group_out_c + c;
-                        const int32_t sum = a->bias[oc] + acc[c - c0] - 128 * sums[p];
-                        const int32_t scaled =
-                            ef_requantize(sum, a->multiplier[oc], a->shift[oc]);
-                        target[c] = ef_clamp_s8(scaled + a->out_zero_point, a->clamp_min,
-                                                a->clamp_max);
-                    }
+                    finish_block(a, group * group_out_c + c0, c_end - c0, acc, 128 * sums[p],
+                                 target + c0);
                 }
             }
         }

@@ -9,12 +9,9 @@
 
 #include <stdint.h>
 
-/* floor((a * b + 2^30) / 2^31), saturated for a == b == INT32_MIN. */
-static inline int32_t ef_srdhm(int32_t a, int32_t b)
+/* floor((a * b + 2^30) / 2^31), not both INT32_MIN. */
+static inline int32_t ef_high_product(int32_t a, int32_t b)
 {
-    if (a == INT32_MIN && b == INT32_MIN) {
-        return INT32_MAX;
-    }
 #if defined(__ARM_ARCH_6M__)
     /* No 32 x 32 -> 64 multiply here: three partial products, and one for the low halves. */
     const uint32_t a_low = (uint32_t)a & 0xFFFFu;
@@ -25,12 +22,18 @@ static inline int32_t ef_srdhm(int32_t a, int32_t b)
     const int32_t middle_a = a_high * (int32_t)b_low + (int32_t)(low >> 16);
     const int32_t middle_b = (int32_t)a_low * b_high + (int32_t)((uint32_t)middle_a & 0xFFFFu);
     const int32_t high = a_high * b_high + (middle_a >> 16) + (middle_b >> 16);
-    const uint32_t top = ((uint32_t)high << 1) | (((uint32_t)middle_b >> 15) & 1u);
-    /* 2^30 carries into bit 31 exactly when bit 30 of the low word is set. */
-    return (int32_t)(top + (((uint32_t)middle_b >> 14) & 1u));
+    /* bit 31 of the product comes below `high`; 2^30 carries into it if bit 30 is set */
+    const uint32_t rounded = (((uint32_t)middle_b & 0xFFFFu) + 0x4000u) >> 15;
+    return (int32_t)(((uint32_t)high << 1) + rounded);
 #else
     return (int32_t)(((int64_t)a * b + ((int64_t)1 << 30)) >> 31);
 #endif
+}
+
+/* ef_high_product, saturated for a == b == INT32_MIN. */
+static inline int32_t ef_srdhm(int32_t a, int32_t b)
+{
+    return a == INT32_MIN && b == INT32_MIN ? INT32_MAX : ef_high_product(a, b);
 }
 
 /* x / 2^exponent, halves rounded away from zero. exponent in [0, 31]. */
@@ -47,9 +50,15 @@ static inline int32_t ef_rdbpot(int32_t x, int32_t exponent)
  * that acc << shift does not overflow. */
 static inline int32_t ef_requantize(int32_t acc, int32_t multiplier, int32_t shift)
 {
-    const int32_t left = shift > 0 ? shift : 0;
-    const int32_t right = shift > 0 ? 0 : -shift;
-    return ef_rdbpot(ef_srdhm((int32_t)((uint32_t)acc << left), multiplier), right);
+    if (shift >= 0) {
+        return ef_high_product((int32_t)((uint32_t)acc << shift), multiplier);
+    }
+    /* One less if negative, so that halves go away from zero; then the last bit shifted out rounds.
+     * The product is above INT32_MIN, because the multiplier is below 2^31. */
+    const int32_t product = ef_high_product(acc, multiplier);
+    const int32_t toward = product + (product >> 31);
+    const int32_t half = toward >> (-shift - 1);
+    return (half >> 1) + (half & 1);
 }
 
 static inline int8_t ef_clamp_s8(int32_t value, int32_t low, int32_t high)
