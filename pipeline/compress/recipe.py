@@ -123,7 +123,8 @@ def parse_step(table: Mapping[str, Any], methods: Mapping[str, Method], *, where
         )
     layers = values.pop("layers", "*")
     patterns = (layers,) if isinstance(layers, str) else layers
-    if not patterns or not all(isinstance(p, str) and p.strip("!") for p in patterns):
+    is_list = isinstance(patterns, list | tuple) and len(patterns) > 0
+    if not is_list or not all(isinstance(p, str) and p.strip("!") for p in patterns):
         raise OptionError(
             "layers is no pattern and no list of patterns", where=where, found=repr(layers)
         )
