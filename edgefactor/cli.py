@@ -63,6 +63,12 @@ def commands() -> None:
     show_default=True,
     help="What kernels and weight encodings are chosen for.",
 )
+@click.option(
+    "--share",
+    type=click.IntRange(2, 64),
+    help="Leave so many distinct weights in each layer, without training; e.g. 16.",
+)
+@click.option("--keep", multiple=True, help="Pattern of layers that --share leaves as they are.")
 @click.option("--flash", "flash_bytes", type=SIZE, help="Flash budget, e.g. 256k.")
 @click.option("--ram", "ram_bytes", type=SIZE, help="RAM budget, e.g. 64KiB.")
 @click.option("--instructions", type=click.IntRange(min=1), help="Budget for one inference.")

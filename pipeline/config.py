@@ -98,6 +98,8 @@ class ExportOptions(ModelOptions):
         normalization: From stored values to model inputs, for both kinds of data.
         calibration_method: One of `CALIBRATION_METHODS`; None for the default.
         optimize: One of `OPTIMIZE_POLICIES`.
+        share: Distinct weight values to leave in each layer, 2 to 64; None to share nothing.
+        keep: Patterns of layer names that are not shared.
         flash_bytes: Flash budget; None for the target's own size.
         ram_bytes: RAM budget; None for the target's own size.
         instructions: Budget of instructions per inference; None for no gate.
@@ -116,6 +118,8 @@ class ExportOptions(ModelOptions):
     normalization: Normalization = Normalization()
     calibration_method: str | None = None
     optimize: str = "balanced"
+    share: int | None = None
+    keep: tuple[str, ...] = ()
     flash_bytes: int | None = None
     ram_bytes: int | None = None
     instructions: int | None = None

@@ -23,6 +23,7 @@ from edgefactor.pipeline.fuse import fuse
 from edgefactor.pipeline.load import LoadedModel
 from edgefactor.pipeline.lower import lower
 from edgefactor.pipeline.quantize import quantize
+from edgefactor.pipeline.share_codes import observe_inputs, share_codes
 from edgefactor.pipeline.shared_values import keep_shared_values
 from edgefactor.pipeline.simplify import simplify
 from edgefactor.pipeline.trace import to_onnx
@@ -30,6 +31,8 @@ from edgefactor.runtime.onnxruntime_runner import OnnxRuntimeRunner
 
 #: Samples that ranges are taken from; more change little and cost time.
 CALIBRATION_SAMPLES = 512
+#: Samples that weigh the errors of shared weights.
+SHARING_SAMPLES = 128
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +90,13 @@ def quantized(
     method = next((m for m in METHODS if m == options.calibration_method), DEFAULT_METHOD)
     ranges = calibrate(graph, samples, method=method)
     progress("quantizing")
-    return validate(quantize(graph, ranges), "quantize", quantized=True)
+    int8 = validate(quantize(graph, ranges), "quantize", quantized=True)
+    if options.share is None:
+        return int8
+    progress(f"sharing {options.share} values a layer")
+    moments = observe_inputs(graph, samples[:SHARING_SAMPLES])
+    shared = share_codes(int8, moments, values=options.share, keep=options.keep)
+    return validate(shared, "share", quantized=True)
 
 
 def run_float(

@@ -55,6 +55,8 @@ def recorded(options: ExportOptions, target: Target) -> dict[str, Any]:
             "std": list(normalization.std),
         },
         "optimize": options.optimize,
+        "share": options.share,
+        "keep": list(options.keep),
         "samples": options.samples,
         "emulated_samples": options.emulated_samples if options.emulate else 0,
         "seed": options.seed,
