@@ -21,8 +21,9 @@ from edgefactor.export.packing import BLOCK_CHANNELS, block_order, encoded_bytes
 
 BYTES = Decoder(symbol="ef_decoder_bytes", sources=("ef_decoder_bytes.c",), code_bytes=120)
 BYTES_4BIT = Decoder(
-    symbol="ef_decoder_bytes_4bit", sources=("ef_decoder_bytes_4bit.c",), code_bytes=52
+    symbol="ef_decoder_bytes_4bit", sources=("ef_decoder_bytes_4bit.c",), code_bytes=96
 )
+BYTES_4BIT_LUT_BYTES = 512
 
 
 def _byte_decoder(encoding: Encoding) -> Decoder:
@@ -37,6 +38,7 @@ def _block_storage(geometry: ConvGeometry, encoding: Encoding) -> Storage:
         codes=tile * channel_blocks(geometry),
         tile_codes=tile,
         tile_bytes=tile if encoding.bits < 8 else 0,
+        lut_bytes=BYTES_4BIT_LUT_BYTES if encoding.bits == 4 else 0,
     )
 
 
@@ -64,11 +66,13 @@ CONV = Variant(
     ),
     decoder=_byte_decoder,
     model=InstructionModel(
-        mac=4.3,
-        gather=13.0,
-        output=50.0,
+        mac=3.5,
+        gather=9.0,
+        output=75.0,
         block=60.0,
-        decode={1: 12.0, 2: 12.0, 3: 12.0, 4: 6.0, 5: 12.0, 6: 12.0},
+        strip=150.0,
+        decode={1: 12.0, 2: 12.0, 3: 12.0, 4: 3.0, 5: 12.0, 6: 12.0},
+        lut=2000.0,
     ),
     in_place=strip_fits_in_place,
     written=flat_strips,
@@ -113,9 +117,9 @@ DEPTHWISE = Variant(
     work=plane_work,
     decoder=lambda encoding: NO_DECODER if encoding.bits == 8 else BYTES,
     model=InstructionModel(
-        mac=19.0,
-        gather=15.0,
-        output=110.0,
+        mac=5.0,
+        gather=9.0,
+        output=75.0,
         block=150.0,
         decode=dict.fromkeys(range(1, 7), 16.0),
     ),

@@ -78,43 +78,86 @@ static int32_t gather(const ef_conv2d_args *a, const int8_t *in, uint32_t pixel,
     return f.sum;
 }
 
-/* acc[c] = sum over k of w[k][c] * x[k], with both factors 128 too large. */
-static void dot_block(const uint8_t *x, const uint8_t *w, uint32_t k, int32_t *acc)
+/* acc[c] += sum over 4 * fours taps of w[k][c] * x[k], with both factors 128 too large. */
+#if defined(__ARM_ARCH_6M__) && defined(__GNUC__) && !defined(EF_NO_ASM)
+/* Compilers move every product through a high register, one instruction in four. */
+__attribute__((naked, noinline)) static void dot_fours(
+    __attribute__((unused)) const uint8_t *x, __attribute__((unused)) const uint8_t *w,
+    __attribute__((unused)) uint32_t fours, __attribute__((unused)) int32_t *acc)
 {
-    int32_t acc0 = 0;
-    int32_t acc1 = 0;
-    int32_t acc2 = 0;
-    int32_t acc3 = 0;
-    for (const uint8_t *end = x + k % 4; x != end; x++) {
-        acc0 += x[0] * w[0];
-        acc1 += x[0] * w[1];
-        acc2 += x[0] * w[2];
-        acc3 += x[0] * w[3];
-        w += BLOCK;
-    }
-    for (const uint8_t *end = x + k / 4 * 4; x != end; x += 4) {
-        acc0 += x[0] * w[0];
-        acc1 += x[0] * w[1];
-        acc2 += x[0] * w[2];
-        acc3 += x[0] * w[3];
-        acc0 += x[1] * w[4];
-        acc1 += x[1] * w[5];
-        acc2 += x[1] * w[6];
-        acc3 += x[1] * w[7];
-        acc0 += x[2] * w[8];
-        acc1 += x[2] * w[9];
-        acc2 += x[2] * w[10];
-        acc3 += x[2] * w[11];
-        acc0 += x[3] * w[12];
-        acc1 += x[3] * w[13];
-        acc2 += x[3] * w[14];
-        acc3 += x[3] * w[15];
+    __asm__ volatile(
+        ".syntax unified\n"
+        ".macro ef_dot_channel k, c, sum\n"
+        "ldrb r3, [r1, #4 * \\k + \\c]\n"
+        "muls r3, r2, r3\n"
+        "adds \\sum, \\sum, r3\n"
+        ".endm\n"
+        ".macro ef_dot_tap k\n"
+        "ldrb r2, [r0, #\\k]\n"
+        "ef_dot_channel \\k, 0, r4\n"
+        "ef_dot_channel \\k, 1, r5\n"
+        "ef_dot_channel \\k, 2, r6\n"
+        "ef_dot_channel \\k, 3, r7\n"
+        ".endm\n"
+        "push {r3-r7, lr}\n"
+        "ldm r3!, {r4-r7}\n"
+        "lsls r2, r2, #2\n"
+        "adds r2, r2, r0\n"
+        "mov r12, r2\n"
+        "1:\n"
+        "ef_dot_tap 0\n"
+        "ef_dot_tap 1\n"
+        "ef_dot_tap 2\n"
+        "ef_dot_tap 3\n"
+        "adds r0, r0, #4\n"
+        "adds r1, r1, #16\n"
+        "cmp r0, r12\n"
+        "bne 1b\n"
+        "pop {r3}\n"
+        "stm r3!, {r4-r7}\n"
+        "pop {r4-r7, pc}\n"
+        ".purgem ef_dot_channel\n"
+        ".purgem ef_dot_tap\n");
+}
+#else
+static void dot_fours(const uint8_t *x, const uint8_t *w, uint32_t fours, int32_t *acc)
+{
+    int32_t acc0 = acc[0];
+    int32_t acc1 = acc[1];
+    int32_t acc2 = acc[2];
+    int32_t acc3 = acc[3];
+    for (; fours != 0; fours--) {
+        for (uint32_t k = 0; k < 4; k++) {
+            acc0 += x[k] * w[BLOCK * k];
+            acc1 += x[k] * w[BLOCK * k + 1];
+            acc2 += x[k] * w[BLOCK * k + 2];
+            acc3 += x[k] * w[BLOCK * k + 3];
+        }
+        x += 4;
         w += 4 * BLOCK;
     }
     acc[0] = acc0;
     acc[1] = acc1;
     acc[2] = acc2;
     acc[3] = acc3;
+}
+#endif
+
+static void dot_block(const uint8_t *x, const uint8_t *w, uint32_t k, int32_t *acc)
+{
+    for (uint32_t c = 0; c < BLOCK; c++) {
+        acc[c] = 0;
+    }
+    for (uint32_t rest = k % 4; rest != 0; rest--) {
+        for (uint32_t c = 0; c < BLOCK; c++) {
+            acc[c] += *x * w[c];
+        }
+        x++;
+        w += BLOCK;
+    }
+    if (k >= 4) {
+        dot_fours(x, w, k / 4, acc);
+    }
 }
 
 /* Bias, requantization and clamp of `count` output channels from oc on. */
@@ -145,6 +188,9 @@ void ef_conv2d_s8(const ef_conv2d_args *a, const int8_t *in, int8_t *out, void *
     uint8_t *strip = (uint8_t *)(sums + a->strip_pixels);
     uint8_t *tile = (uint8_t *)scratch + a->tile_offset;
 
+    if (weights->decoder != NULL && weights->decoder->prepare != NULL) {
+        weights->decoder->prepare(weights, scratch);
+    }
     for (uint32_t pixel = 0; pixel < pixels; pixel += a->strip_pixels) {
         const uint32_t left = pixels - pixel;
         const uint32_t n = left < a->strip_pixels ? left : a->strip_pixels;
@@ -156,7 +202,7 @@ void ef_conv2d_s8(const ef_conv2d_args *a, const int8_t *in, int8_t *out, void *
                 const uint32_t first = (group * blocks + block) * k * BLOCK;
                 const uint8_t *w = (const uint8_t *)weights->data + first;
                 if (weights->decoder != NULL) {
-                    weights->decoder->decode(weights, NULL, first, k * BLOCK, tile);
+                    weights->decoder->decode(weights, scratch, first, k * BLOCK, tile);
                     w = tile;
                 }
                 const uint32_t c0 = block * BLOCK;

@@ -40,8 +40,10 @@ typedef struct ef_weights {
 /* Any bits in 1..6, any first and count; writes one table byte per code. */
 extern const ef_decoder ef_decoder_bytes;
 
-/* 4 bits, even first and count; writes one table byte per code. */
+/* 4 bits, even first, a count that is a multiple of 4, `out` 2-aligned; writes one table byte per
+ * code. The look-up table takes EF_BYTES_4BIT_LUT_BYTES. */
 extern const ef_decoder ef_decoder_bytes_4bit;
+#define EF_BYTES_4BIT_LUT_BYTES 512
 
 /* Any bits in 1..6; first and count multiples of 8. Codes come in pairs (b, a); writes one half
  * word 256 * value(a) + value(b) per pair. */
