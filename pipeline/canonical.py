@@ -30,6 +30,8 @@ def remove_identities(graph: OnnxGraph) -> None:
     for node in list(graph.nodes):
         if node.op_type not in ("Identity", "Dropout") or not node.input[0]:
             continue
+        if len(node.input) > 2 and np.any(graph.constants.get(node.input[2], True)):
+            continue  # a Dropout in training mode is no identity; the lowering says so
         if any(name in graph.outputs for name in node.output):
             # The output keeps its name; it is the producer that takes it over, if it may.
             producer = next((n for n in graph.nodes if node.input[0] in n.output), None)
@@ -122,6 +124,7 @@ def normalise_gemm(graph: OnnxGraph) -> None:
         if len(inputs) > 2 and inputs[2]:
             bias = graph.constants.get(inputs[2])
             if bias is None or not _is_bias(bias, rows.shape[0]):
+                _add_after(graph, node)
                 continue
             full = np.broadcast_to(bias.reshape(-1), (rows.shape[0],)) * beta
             if bias.shape != full.shape or beta != 1:
@@ -131,6 +134,24 @@ def normalise_gemm(graph: OnnxGraph) -> None:
             inputs[1] = graph.add_constant(f"{inputs[1]}_T", scaled)
         new = helper.make_node("Gemm", inputs, node.output, name=node.name, transB=1)
         graph.replace([node], [new])
+
+
+def _add_after(graph: OnnxGraph, node: onnx.NodeProto) -> None:
+    """What a Gemm adds that is no bias, a matrix or an activation, becomes an Add of its own."""
+    beta, added = np.float32(attribute(node, "beta", 1.0)), graph.constants.get(node.input[2])
+    if beta != 1 and added is None:
+        return
+    other = node.input[2]
+    if added is not None:
+        scaled = (added * beta).astype(np.float32)
+        other = graph.add_constant(f"{other}_scaled", scaled) if beta != 1 else other
+    product = graph.fresh_value(f"{node.output[0]}_product", graph.shapes[node.output[0]])
+    new = onnx.NodeProto()
+    new.CopyFrom(node)
+    del new.input[2:], new.output[:]
+    new.output.append(product)
+    total = helper.make_node("Add", [product, other], node.output, name=f"{node.name}_add")
+    graph.replace([node], [new, total])
 
 
 def fold_batch_norm(graph: OnnxGraph) -> None:

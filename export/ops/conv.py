@@ -192,6 +192,10 @@ class ConvFamily(Family):
         kernel = weights.shape[2:]
         x = lowering.channels_last(node.input(0))
         shape = lowering.shape(node.input(0))
+        if shape[0] != 1:
+            lowering.unsupported(
+                node, f"its batch is {shape[0]}", "keep the batch at 1 in front of convolutions"
+            )
         spatial = (1, *shape[2:]) if rank == 1 else shape[2:]
         height, width = window_output(spatial, kernel, stride, dilation, padding)
         bias = lowering.constant(node.input(2)) if node.input(2) else None
@@ -218,8 +222,6 @@ class ConvFamily(Family):
                 f"its weights have {weights.ndim} axes",
                 "use a matrix of two axes (nn.Linear)",
             )
-        if attributes.get("transA", 0):
-            lowering.unsupported(node, "it transposes its input", "transpose before the layer")
         if not attributes.get("transB", 0):
             weights = weights.T
         weights = weights * np.float32(attributes.get("alpha", 1.0))
@@ -233,8 +235,14 @@ class ConvFamily(Family):
             scaled = np.asarray(data, np.float32) * np.float32(attributes.get("beta", 1.0))
             bias = np.broadcast_to(scaled.reshape(-1), (weights.shape[0],))
         shape = lowering.shape(node.input(0))
+        if attributes.get("transA", 0):
+            shape = shape[::-1]
+            x = lowering.view(
+                lowering.stored_like(node.input(0), (1, 0)), (1, shape[0], 1, shape[1])
+            )
+        else:
+            x = lowering.features_last(node.input(0))
         rows = int(np.prod(shape[:-1], dtype=np.int64))
-        x = lowering.features_last(node.input(0))
         tensor = self._emit(
             node, lowering, x, weights[:, None, None, :], bias, (1, rows, 1, weights.shape[0])
         )
@@ -244,6 +252,8 @@ class ConvFamily(Family):
         gamma, beta, mean, variance = (
             self._weights(node, lowering, index) for index in (1, 2, 3, 4)
         )
+        if node.attributes.get("training_mode", 0):
+            lowering.unsupported(node, "it is in training mode", "call model.eval() before export")
         factor = gamma / np.sqrt(variance + np.float32(node.attributes.get("epsilon", 1e-5)))
         x = lowering.channels_last(node.input(0))
         shape = lowering.shape(node.input(0))
@@ -251,16 +261,19 @@ class ConvFamily(Family):
         if spatial is None:
             lowering.unsupported(node, f"its input has {len(shape)} axes", "use at most 4 axes")
         channels = gamma.shape[0]
+        # One factor a channel treats rows of other maps like rows of this one.
+        rows = (1, shape[0] * spatial[0], spatial[1], channels)
         tensor = self._emit(
             node,
             lowering,
-            x,
+            lowering.view(x, rows),
             factor.astype(np.float32).reshape(channels, 1, 1, 1),
             beta - mean * factor,
-            (shape[0], *spatial, channels),
+            rows,
             groups=channels,
         )
-        lowering.bind_channels_last(node.outputs[0], tensor)
+        full = (shape[0], *spatial, channels)
+        lowering.bind_channels_last(node.outputs[0], lowering.view(tensor, full))
 
     # -- rules ----------------------------------------------------------------------------------
 
@@ -417,7 +430,7 @@ class ConvFamily(Family):
             input_name=op.inputs[0],
             features=target.features,
             optimize=target.optimize,
-            encoding=target.encodings.get(op.name),
+            encoding=target.encoding_of(op.name),
         )
 
 

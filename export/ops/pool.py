@@ -122,6 +122,10 @@ class PoolFamily(Family):
         window = (1, kernel[0]) if len(kernel) == 1 else (kernel[0], kernel[1])
         x = lowering.channels_last(node.input(0))
         shape = lowering.graph_shape(x)
+        if shape[0] != 1:
+            lowering.unsupported(
+                node, f"its batch is {shape[0]}", "keep the batch at 1 in front of pools"
+            )
         given = padding
         ceil_mode = bool(attributes.get("ceil_mode", 0))
         padding = settle_padding(shape[1:3], window, stride, given, ceil_mode=ceil_mode)

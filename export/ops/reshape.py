@@ -134,6 +134,12 @@ class ReshapeFamily(Family):
             lowering.unsupported(
                 node, "it converts to a type that is not float", "keep activations in float"
             )
+        if node.op_type == "Dropout" and node.input(2):
+            training = lowering.constant(node.input(2))
+            if training is None or bool(np.any(training)):
+                lowering.unsupported(
+                    node, "it is in training mode", "call model.eval() before export"
+                )
         if node.op_type in ("Identity", "Dropout", "Cast"):
             lowering.bind(output, *lowering.stored(value))
             return

@@ -1,0 +1,317 @@
+"""The ONNX project's own node tests, taken through lowering and quantization.
+
+The ``onnx`` package carries a test or more for each operator: a model of one node, inputs, and what
+must come out. Each whose operators are all claimed here (``ops.BY_ONNX``) becomes an int8 Graph,
+calibrated on its own inputs; the rest of a claim's tests are left out with the reason that the
+export itself gives. Two comparisons say whether the result is right within quantization error:
+
+- the float Graph, on the inputs and constants that the codes stand for, against the int8 result:
+  half a step of the output's scale for each operator that rounds, and one more;
+- the same values against what ONNX expects: at least 20 dB.
+
+``python -m tests.zoo.node_cases`` writes docs/onnx-node-tests.md.
+"""
+
+import functools
+import warnings
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+from numpy.typing import NDArray
+from onnx import numpy_helper
+
+from edgefactor.errors import EdgefactorError
+from edgefactor.export import numerics, ops
+from edgefactor.export.ir import DType, Graph, Port, Tensor
+from edgefactor.export.onnx_writer import write_onnx
+from edgefactor.export.ops.pool import Pool2D
+from edgefactor.export.ops.reshape import Reshape, Transpose
+from edgefactor.export.reference import run_reference
+from edgefactor.export.validate import validate
+from edgefactor.pipeline.calibrate import calibrate
+from edgefactor.pipeline.fuse import fuse
+from edgefactor.pipeline.lower import lower
+from edgefactor.pipeline.quantize import quantize
+from edgefactor.pipeline.simplify import simplify
+from edgefactor.pipeline.trace import TracedModel
+from tests.tools import REPOSITORY
+
+Real = NDArray[np.float32]
+Codes = NDArray[np.int8]
+TABLE = REPOSITORY / "docs" / "onnx-node-tests.md"
+COMMAND = "python -m tests.zoo.node_cases"
+MIN_SQNR_DB = 20.0
+#: Operators whose inputs are all data; of the others the first one is, the rest are parameters.
+_ALL_DATA = {"Add", "Concat", "Mul", "Sub"}
+#: What the onnx package on this machine may be newer than what ONNX Runtime runs.
+_OPSETS = range(7, 24)
+#: Tests that int8 cannot follow, whatever computes it.
+_BEYOND_INT8 = {
+    "test_logsoftmax_large_number": "its inputs span 10,003, so one step of int8 is 39, and the "
+    "result hangs on differences of 1",
+    "test_softmax_large_number": "its inputs span 10,003, so one step of int8 is 39, and the "
+    "result hangs on differences of 1",
+}
+
+
+class LeftOutError(Exception):
+    """A test that does not apply, with the reason."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One node test, ready to be lowered."""
+
+    name: str
+    kinds: tuple[str, ...]
+    model: onnx.ModelProto
+    inputs: tuple[NDArray[Any], ...]
+    expected: tuple[NDArray[Any], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """A test that ran.
+
+    Attributes:
+        graph: int8 Graph.
+        codes: Its inputs.
+        values: Every activation by the NumPy reference.
+        steps: Largest distance of an output from the float Graph's, in steps of its scale.
+        allowed: How large it may be.
+        sqnr_db: Of the outputs against what ONNX expects.
+    """
+
+    graph: Graph
+    codes: Mapping[str, Codes]
+    values: Mapping[str, Codes]
+    steps: float
+    allowed: float
+    sqnr_db: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether the result is within quantization error."""
+        return self.steps <= self.allowed and self.sqnr_db >= MIN_SQNR_DB
+
+
+@functools.cache
+def claimed() -> tuple[Case, ...]:
+    """The node tests made of claimed operators only."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from onnx.backend.test.loader import load_model_tests
+
+        tests = load_model_tests(kind="node")
+    cases = []
+    for test in tests:
+        kinds = tuple(node.op_type for node in test.model.graph.node)
+        domains = {node.domain for node in test.model.graph.node}
+        if domains <= {"", "ai.onnx"} and all(kind in ops.BY_ONNX for kind in kinds):
+            ((inputs, outputs),) = test.data_sets
+            cases.append(
+                Case(
+                    name=test.name,
+                    kinds=kinds,
+                    model=test.model,
+                    inputs=tuple(inputs),
+                    expected=tuple(outputs),
+                )
+            )
+    return tuple(sorted(cases, key=lambda case: case.name))
+
+
+def _require_float(case: Case) -> None:
+    for info in (*case.model.graph.input, *case.model.graph.output):
+        kind = info.type.WhichOneof("value")
+        if kind != "tensor_type":
+            raise LeftOutError(f"a {kind.removesuffix('_type')}, not a tensor")
+    data = [case.inputs[i] for i in _data_inputs(case)]
+    for array in (*data, *case.expected):
+        if not isinstance(array, np.ndarray) or array.dtype != np.float32:
+            found = getattr(array, "dtype", type(array).__name__)
+            raise LeftOutError(
+                f"element type {found}; activations are float32 before they are int8"
+            )
+        if not np.isfinite(array).all():
+            raise LeftOutError("a value that is not finite, which int8 cannot hold")
+        if array.size == 0:
+            raise LeftOutError("a tensor without elements")
+
+
+def _data_inputs(case: Case) -> list[int]:
+    """Indices of the inputs that are activations."""
+    data = {case.model.graph.node[0].input[0]}
+    for node in case.model.graph.node:
+        if node.op_type in _ALL_DATA:
+            data.update(node.input)
+    return [i for i, info in enumerate(case.model.graph.input) if info.name in data]
+
+
+def prepared(case: Case) -> tuple[onnx.ModelProto, dict[str, Real]]:
+    """The model with its parameters as initializers, and the inputs that are left."""
+    model = onnx.ModelProto()
+    model.CopyFrom(case.model)
+    graph = model.graph
+    data = _data_inputs(case)
+    feeds = {}
+    for index, (info, array) in enumerate(zip(list(graph.input), case.inputs, strict=True)):
+        if index in data:
+            feeds[info.name] = np.asarray(array)
+        else:
+            graph.initializer.append(numpy_helper.from_array(np.asarray(array), info.name))
+            graph.input.remove(info)
+    for entry in model.opset_import:
+        if entry.domain == "" and entry.version not in _OPSETS:
+            entry.version = min(max(entry.version, _OPSETS[0]), _OPSETS[-1])
+    model.ir_version = min(model.ir_version, 10)
+    return model, feeds
+
+
+def _float_outputs(graph: Graph, feeds: Mapping[str, Real]) -> list[Real]:
+    session = onnxruntime.InferenceSession(
+        write_onnx(graph).SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    return [np.asarray(a) for a in session.run([p.name for p in graph.outputs], dict(feeds))]
+
+
+def _dequantized(tensor: Tensor) -> Real:
+    quant = tensor.quant
+    scales = np.asarray(quant.scales, np.float64)
+    if quant.axis is not None:
+        shape = [1] * len(tensor.shape)
+        shape[quant.axis] = -1
+        scales = scales.reshape(shape)
+    codes = np.asarray(tensor.values, np.float64)
+    return ((codes - quant.zero_point) * scales).astype(np.float32)
+
+
+def _real(graph: Graph, codes: Mapping[str, Codes], name: str) -> Real:
+    return numerics.dequantize(codes[name], graph.tensors[name].quant).astype(np.float32)
+
+
+def _onnx_layout(port: Port, stored: Real) -> Real:
+    """A stored tensor as ONNX sees it; ``Port.from_graph`` is for stacks of samples."""
+    shape = tuple(port.shape[axis] for axis in port.perm)
+    return np.transpose(stored.reshape(shape), np.argsort(port.perm))
+
+
+def _sqnr_db(expected: list[Real], found: list[Real]) -> float:
+    signal = sum(float(np.square(a.astype(np.float64)).sum()) for a in expected)
+    noise = sum(
+        float(np.square(a.astype(np.float64) - b).sum())
+        for a, b in zip(expected, found, strict=True)
+    )
+    return float("inf") if noise == 0 else 10 * float(np.log10(max(signal, 1e-30) / noise))
+
+
+def _rounds(graph: Graph) -> float:
+    """How many roundings to a step lie between input and output."""
+    exact = (Reshape, Transpose)
+    return sum(1.0 if isinstance(op, Pool2D) else 0.5 for op in graph.ops if type(op) not in exact)
+
+
+def run(case: Case) -> Result:
+    """Lower, calibrate, quantize and compute one test.
+
+    Raises:
+        LeftOutError: It does not apply.
+        EdgefactorError: The export refuses it.
+    """
+    if case.name in _BEYOND_INT8:
+        raise LeftOutError(_BEYOND_INT8[case.name])
+    _require_float(case)
+    model, feeds = prepared(case)
+    if not feeds:
+        raise LeftOutError("no input is an activation")
+    if any(array.ndim == 0 for array in feeds.values()):
+        raise LeftOutError("an input without axes, where a network has a batch")
+    simplified = simplify(TracedModel(model=model)).model
+    graph = fuse(validate(lower(simplified, name="node"), "lower"))
+    feeds = {port.name: feeds[port.name] for port in graph.inputs}
+    ranges = calibrate(graph, [feeds], method="min-max")
+    int8 = validate(quantize(graph, ranges), "quantize", quantized=True)
+    codes = {}
+    for port in int8.inputs:
+        tensor = int8.tensors[port.tensor]
+        stored = np.transpose(feeds[port.name], port.perm).reshape(tensor.shape)
+        codes[tensor.name] = numerics.quantize(stored, tensor.quant)
+    values = run_reference(int8, codes)
+    # What the codes stand for, through the float Graph: rounding at the operators is all that
+    # may be different.
+    seen = {p.name: _onnx_layout(p, _real(int8, codes, p.tensor)) for p in int8.inputs}
+    held = {
+        name: replace(tensor, data=_dequantized(int8.tensors[name]))
+        if tensor.data is not None and int8.tensors[name].dtype in (DType.INT8, DType.INT32)
+        else tensor
+        for name, tensor in graph.tensors.items()
+        if name in int8.tensors
+    }
+    ideal = _float_outputs(replace(graph, tensors=held), seen)
+    steps = 0.0
+    found = []
+    for port, exact in zip(int8.outputs, ideal, strict=True):
+        scale = int8.tensors[port.tensor].quant.scale
+        real = _onnx_layout(port, _real(int8, values, port.tensor))
+        steps = max(steps, float(np.abs(real - exact).max(initial=0)) / scale)
+        found.append(real)
+    return Result(
+        graph=int8,
+        codes=codes,
+        values=values,
+        steps=steps,
+        allowed=1.0 + _rounds(int8),
+        sqnr_db=_sqnr_db([np.asarray(a) for a in case.expected], found),
+    )
+
+
+def outcome(case: Case) -> Result | str:
+    """The result of a test, or why it is left out."""
+    try:
+        return run(case)
+    except LeftOutError as reason:
+        return str(reason)
+    except EdgefactorError as error:
+        version = case.model.opset_import[0].version
+        if version not in _OPSETS and "Unrecognized attribute" in error.found:
+            return f"an attribute of operator set {version}, which ONNX Runtime does not run yet"
+        return f"{error.message.rstrip('.')}" + (f": {error.found}" if error.found else "")
+
+
+def write_table() -> str:
+    """All tests, by operator."""
+    lines: list[str] = []
+    counts: Counter[str] = Counter()
+    for case in claimed():
+        found = outcome(case)
+        kinds = ", ".join(dict.fromkeys(case.kinds))
+        if isinstance(found, Result):
+            verdict = "passed" if found.passed else "FAILED"
+            note = f"{found.steps:.2f} of {found.allowed:g} steps, {found.sqnr_db:.0f} dB"
+        else:
+            verdict, note = "left out", found.replace("|", "/")
+        counts[verdict] += 1
+        lines.append(f"| {kinds} | {case.name} | {verdict} | {note} |")
+    totals = ", ".join(f"{count} {verdict}" for verdict, count in sorted(counts.items()))
+    head = [
+        "# The ONNX node tests",
+        "",
+        f"Every test of the `onnx` package {onnx.__version__} whose operators edgefactor claims,",
+        "lowered, calibrated on its own inputs, quantized to int8 and compared with what ONNX",
+        f"expects. Written by `{COMMAND}`; how results are judged is described there.",
+        "",
+        f"{len(claimed())} tests: {totals}.",
+        "",
+        "| Operator | Test | Result | Largest error, or why it is left out |",
+        "| --- | --- | --- | --- |",
+    ]
+    return "\n".join([*head, *sorted(lines)]) + "\n"
+
+
+if __name__ == "__main__":
+    TABLE.write_text(write_table(), encoding="utf-8")
