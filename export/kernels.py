@@ -16,6 +16,7 @@ from edgefactor.errors import OptionError
 from edgefactor.export.codebook import Encoding, Int8Array, find_encodings, named_encoding
 from edgefactor.export.conv_dsp import CONV_DSP, DENSE_DSP, DENSE_PAIRS_DSP, DEPTHWISE_DSP, ROWS_DSP
 from edgefactor.export.conv_geometry import UINT16_MAX, ConvGeometry, ConvProof, prove_ranges
+from edgefactor.export.conv_mve import CONV_MVE, DEPTHWISE_MVE
 from edgefactor.export.conv_portable import CONV, DEPTHWISE, REFERENCE
 from edgefactor.export.conv_variants import Variant
 from edgefactor.export.kernel_costs import ARGS_BYTES, CHANNEL_BYTES
@@ -41,6 +42,8 @@ VARIANTS: tuple[Variant, ...] = (
     DENSE_DSP,
     DENSE_PAIRS_DSP,
     DEPTHWISE_DSP,
+    CONV_MVE,
+    DEPTHWISE_MVE,
 )
 """What a layer may get."""
 ALL_VARIANTS = (*VARIANTS, REFERENCE)
@@ -160,6 +163,8 @@ def _consider(
             )
             if variant.needs_dsp and not features.dsp:
                 reason = "the target has no DSP instructions"
+            elif variant.needs_mve and not features.mve:
+                reason = "the target has no vector extension"
             else:
                 reason = variant.why_not(geometry, layer.proof, encoding)
             if reason:

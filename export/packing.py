@@ -31,6 +31,11 @@ def block_order(codes: Int8Array, groups: int, padding: int) -> Int8Array:
     return _blocks(codes, groups, 1, padding).transpose(0, 2, 1).reshape(-1)
 
 
+def row_order(codes: Int8Array, groups: int, padding: int) -> Int8Array:
+    """[block][4 channels][k], flat: whole rows, for the vector kernels."""
+    return _blocks(codes, groups, 1, padding).reshape(-1)
+
+
 def o8_order(codes: Int8Array, groups: int, padding: int) -> Int8Array:
     """[block][tap pair][channel pair][tap of the pair][b, a], flat: for the SMLAD kernels.
 

@@ -66,6 +66,13 @@ void ef_dense_s8_pairs_dsp(const ef_conv2d_args *a, const int8_t *in, int8_t *ou
  * May write in place if out_c == in_c and the map keeps its size. */
 void ef_depthwise_s8_dsp(const ef_conv2d_args *a, const int8_t *in, int8_t *out, void *scratch);
 
+/* For cores with the vector extension MVE. Weights in OHWI order, with rows added so that each
+ * group has a multiple of 4 output channels. */
+void ef_conv2d_s8_mve(const ef_conv2d_args *a, const int8_t *in, int8_t *out, void *scratch);
+
+/* For MVE: depthwise with multiplier 1 and 8 channels or more. Weights in HWO order. */
+void ef_depthwise_s8_mve(const ef_conv2d_args *a, const int8_t *in, int8_t *out, void *scratch);
+
 #ifdef __cplusplus
 }
 #endif

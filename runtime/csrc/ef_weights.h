@@ -45,6 +45,9 @@ extern const ef_decoder ef_decoder_bytes;
 extern const ef_decoder ef_decoder_bytes_4bit;
 #define EF_BYTES_4BIT_LUT_BYTES 512
 
+/* The same for MVE: 4 bits, even first; writes one table byte per code. */
+extern const ef_decoder ef_decoder_bytes_4bit_mve;
+
 /* Any bits in 1..6; first and count multiples of 8. Codes come in pairs (b, a); writes one half
  * word 256 * value(a) + value(b) per pair. */
 extern const ef_decoder ef_decoder_o8;

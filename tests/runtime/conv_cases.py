@@ -9,6 +9,7 @@ from edgefactor.export.layer_code import IsaFeatures, LayerCode
 from tests.runtime.conv_reference import ConvLayer, conv, make_layer
 
 DSP = IsaFeatures(dsp=True, unaligned=True)
+ALL = IsaFeatures(dsp=True, mve=True, unaligned=True)
 
 SAME3 = (1, 1, 1, 1)
 
@@ -108,7 +109,7 @@ def cases() -> tuple[ConvLayer, ...]:
 
 
 def kernels_of(
-    layer: ConvLayer, name: str, features: IsaFeatures = DSP, scratch_limit: int = 1024
+    layer: ConvLayer, name: str, features: IsaFeatures = ALL, scratch_limit: int = 1024
 ) -> Iterator[LayerCode]:
     """The kernel of that name in every encoding that holds the layer's codes, if it can run it."""
     for encoding in find_encodings(layer.codes):

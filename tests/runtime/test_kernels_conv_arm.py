@@ -8,7 +8,7 @@ import pytest
 from edgefactor.export.kernels import ALL_VARIANTS
 from edgefactor.export.layer_code import IsaFeatures
 from edgefactor.targets.catalogue import load_target
-from tests.runtime.conv_cases import DSP, cases, kernels_of
+from tests.runtime.conv_cases import ALL, cases, kernels_of
 from tests.runtime.conv_firmware import Run, run_on_board, run_sanitized
 from tests.runtime.conv_reference import ConvLayer, make_layer
 
@@ -59,7 +59,7 @@ def test_all_layers_on_emulated_core(name: str) -> None:
 
 
 def test_all_layers_under_sanitizers() -> None:
-    runs = runs_for(DSP)
+    runs = runs_for(ALL)
     outcomes = [outcome.wrong for outcome in run_sanitized(runs)]
     assert wrong_runs(runs, outcomes) == []
 

@@ -1,0 +1,142 @@
+"""The convolution kernels for cores with the vector extension MVE."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from edgefactor.export.codebook import Encoding
+from edgefactor.export.conv_geometry import ConvGeometry
+from edgefactor.export.conv_portable import BYTES, plane_storage
+from edgefactor.export.conv_variants import (
+    HEADERS,
+    NO_DECODER,
+    Decoder,
+    Variant,
+    channel_blocks,
+    flat_strips,
+    strip_fits_in_place,
+)
+from edgefactor.export.kernel_costs import InstructionModel, Storage, Work
+from edgefactor.export.packing import BLOCK_CHANNELS, encoded_bytes, row_order
+
+BYTES_4BIT_MVE = Decoder(
+    symbol="ef_decoder_bytes_4bit_mve",
+    sources=("ef_mve.h", "ef_decoder_bytes_4bit_mve.c"),
+    code_bytes=64,
+)
+DEPTHWISE_LANES = 8
+# Strips of raw weights: what is saved beyond this many pixels is not worth the RAM.
+ENOUGH_RAW_PIXELS = 8
+MVE_DECODE = {1: 16.0, 2: 16.0, 3: 16.0, 4: 0.45, 5: 16.0, 6: 16.0}
+
+
+def _decoder(encoding: Encoding) -> Decoder:
+    if encoding.bits == 8:
+        return NO_DECODER
+    return BYTES_4BIT_MVE if encoding.bits == 4 else BYTES
+
+
+def _row_storage(geometry: ConvGeometry, encoding: Encoding) -> Storage:
+    tile = geometry.taps * BLOCK_CHANNELS
+    return Storage(
+        codes=tile * channel_blocks(geometry),
+        tile_codes=tile,
+        tile_bytes=tile if encoding.bits < 8 else 0,
+    )
+
+
+def _strips(geometry: ConvGeometry, encoding: Encoding) -> Sequence[int]:
+    longest = geometry.pixels
+    if encoding.bits == 8:
+        longest = min(longest, ENOUGH_RAW_PIXELS)
+    return range(1, longest + 1)
+
+
+CONV_MVE = Variant(
+    kernel="ef_conv2d_s8_mve",
+    sources=(*HEADERS, "ef_mve.h", "ef_conv2d_s8_mve.c"),
+    needs_dsp=False,
+    needs_mve=True,
+    why_not=lambda geometry, proof, encoding: "",
+    order=lambda codes, geometry, padding: row_order(codes, geometry.groups, padding),
+    pack=lambda order, encoding: (
+        ("int8_t", order) if encoding.bits == 8 else ("uint8_t", encoded_bytes(order, encoding))
+    ),
+    value_offset=0,
+    input_offset=0,
+    storage=_row_storage,
+    strips=_strips,
+    strip_bytes=lambda geometry, strip: strip * geometry.taps,
+    work=lambda geometry, strip: Work(
+        pixels=geometry.pixels,
+        strips=-(-geometry.pixels // strip),
+        gathered=geometry.pixels * (geometry.taps + 24 * geometry.k_h) * geometry.groups,
+    ),
+    decoder=_decoder,
+    model=InstructionModel(
+        mac=0.17,
+        gather=0.6,
+        output=8.5,
+        block=60.0,
+        strip=60.0,
+        decode=MVE_DECODE,
+    ),
+    in_place=strip_fits_in_place,
+    written=flat_strips,
+)
+
+
+def _why_not_depthwise(geometry: ConvGeometry) -> str:
+    if not geometry.is_depthwise or geometry.out_c != geometry.in_c:
+        return "not a depthwise convolution with multiplier 1"
+    if geometry.in_c < DEPTHWISE_LANES:
+        return f"fewer than {DEPTHWISE_LANES} channels"
+    return ""
+
+
+def _depthwise_storage(geometry: ConvGeometry, encoding: Encoding) -> Storage:
+    """All weights are decoded together."""
+    storage = plane_storage(geometry, encoding)
+    return replace(
+        storage,
+        tile_codes=storage.codes,
+        tile_bytes=storage.codes if encoding.bits < 8 else 0,
+    )
+
+
+POINTER_BYTES = 8
+"""Of the host; twice what the target needs."""
+
+DEPTHWISE_MVE = Variant(
+    kernel="ef_depthwise_s8_mve",
+    sources=(*HEADERS, "ef_mve.h", "ef_depthwise_s8_mve.c"),
+    needs_dsp=False,
+    needs_mve=True,
+    why_not=lambda geometry, proof, encoding: _why_not_depthwise(geometry),
+    order=lambda codes, geometry, padding: codes.reshape(geometry.out_c, -1).T.reshape(-1),
+    pack=CONV_MVE.pack,
+    value_offset=0,
+    input_offset=0,
+    storage=_depthwise_storage,
+    strips=lambda geometry, encoding: (1,),
+    # A pointer for every tap, and a line of padding.
+    strip_bytes=lambda geometry, strip: (
+        POINTER_BYTES * geometry.k_h * geometry.k_w + geometry.in_c
+    ),
+    work=lambda geometry, strip: Work(
+        pixels=geometry.pixels,
+        strips=1,
+        gathered=geometry.pixels * geometry.k_h * geometry.k_w,
+    ),
+    decoder=_decoder,
+    model=InstructionModel(
+        mac=1.2,
+        gather=12.0,
+        output=5.5,
+        block=60.0,
+        decode=MVE_DECODE,
+    ),
+    in_place=lambda geometry: False,
+    written=lambda geometry, strip: None,
+)
