@@ -8,6 +8,7 @@ exporter's per-channel scales; weights counted by the inputs they meet; K from t
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
@@ -29,6 +30,7 @@ from edgefactor.pipeline.compress.method import (
     check_range,
 )
 from edgefactor.pipeline.compress.scalar_kmeans import Start, cluster, elbow
+from edgefactor.pipeline.compress.share_by_output import refine_by_output
 from edgefactor.pipeline.compress.shared_weight import (
     MaskedWeight,
     SharedWeight,
@@ -49,9 +51,10 @@ class ShareOptions(Options):
             0 chooses where the error's curve bends.
         start: "exact" is the optimum; the rest are starts of Lloyd's algorithm.
         scale: Factor of each output channel: its largest magnitude, its root mean square, or none.
-        importance: What k-means minimises: the error of the weights, or of the outputs
-            ("inputs": squared errors count by the mean square of the input they meet).
-        calibration: Inputs that it is measured on.
+        importance: What is minimised: the error of the weights ("equal"); the same with each weight
+            counted by the mean square of its input ("inputs"); or, from there, the error of the
+            layers' outputs, layer after layer ("outputs", see `share_by_output`).
+        calibration: Inputs that the last two look at.
         grid: Whether values keep to the exporter's 8-bit grid.
         gap_bits: Bits of a stored distance in pruned layers, one or by layer.
         training: Of the centroids and what else the model has; none by default.
@@ -60,7 +63,7 @@ class ShareOptions(Options):
     values: PerLayer = field(default_factory=lambda: PerLayer.of(16))
     start: Start = "exact"
     scale: Literal["none", "max", "rms"] = "none"
-    importance: Literal["equal", "inputs"] = "equal"
+    importance: Literal["equal", "inputs", "outputs"] = "equal"
     calibration: int = 512
     grid: bool = True
     gap_bits: PerLayer = field(default_factory=lambda: PerLayer.of(5))
@@ -86,7 +89,7 @@ class Share(Method):
     def needs(self, options: ShareOptions) -> Need:
         """Data for training or input statistics."""
         need = options.training.need
-        looks = need is Need.NOTHING and options.importance == "inputs"
+        looks = need is Need.NOTHING and options.importance != "equal"
         return Need.DATA if looks else need
 
     def apply(
@@ -98,9 +101,10 @@ class Share(Method):
     ) -> StepResult:
         """Shares the layers' weights; see `ShareOptions`."""
         moments: dict[str, Tensor] = {}
-        if options.importance == "inputs":
+        if options.importance != "equal":
             inputs = context.inputs(options.calibration)
             moments = second_moments(model, layer_names, inputs)
+        before = copy.deepcopy(model) if options.importance == "outputs" else model
         layers: dict[str, dict[str, Any]] = {}
         for number, name in enumerate(layer_names):
             layers[name] = share_layer(
@@ -110,6 +114,11 @@ class Share(Method):
                 moments.get(name),
                 seed=context.seed * 1_009 + number,
             )
+        if options.importance == "outputs":
+            found = refine_by_output(
+                model, before, layer_names, context, samples=options.calibration
+            )
+            layers = {name: layers[name] | found.get(name, {}) for name in layers}
         context.trainer.fit(model, options.training, context, label=self.name)
         return StepResult(layers=layers)
 
