@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from edgefactor import __version__
 from edgefactor.export import c_text, ops
 from edgefactor.export.ir import Graph, Op, Port
 from edgefactor.export.layer_code import Call, CSymbol, CTarget, CValue, LayerCode, Ref
-from edgefactor.export.plan import ALIGNMENT, ArenaPlan, plan_arena
+from edgefactor.export.plan import ALIGNMENT, ArenaPlan, plan_arena, without_skipped
 
 KERNEL_FOLDER = Path(__file__).resolve().parent.parent / "runtime" / "csrc"
 _INDENT = "    "
@@ -51,7 +51,7 @@ class CSources:
     Attributes:
         prefix: Of all its public names.
         files: Path in the bundle's ``c`` folder -> text.
-        code: Operator name -> what it became.
+        code: Operator name -> what it became; weights that several share count for the first.
         plan: The arena.
         symbols: C symbol -> (operator name, "weights" or "tables").
         traces: What the traced build reports.
@@ -109,13 +109,18 @@ def _fields(args: Mapping[str, CValue], symbols: Mapping[str, str], depth: int =
 
 
 class _Layers:
-    """Turns operators and their LayerCode into what the templates print."""
+    """Turns operators and their LayerCode into what the templates print.
+
+    Arrays and arguments that are equal are printed once, for the first layer that has them: the
+    stripes of one layer share its weights.
+    """
 
     def __init__(self, graph: Graph, code: Mapping[str, LayerCode], plan: ArenaPlan, prefix: str):
         self.graph, self.code, self.plan = graph, code, plan
         short = c_text.unique_identifiers(op.name for op in graph.ops)
         self.names = {name: f"{prefix}_{text}" for name, text in short.items()}
         self.symbols: dict[str, tuple[str, str]] = {}
+        self.printed: dict[tuple[str, bytes | str], str] = {}
         self.traces: list[TracePoint] = [
             TracePoint(
                 step=step,
@@ -126,20 +131,28 @@ class _Layers:
             for step, port in enumerate(graph.inputs)
         ]
 
+    def _once(self, kind: str, content: bytes | str, symbol: str, op: Op, section: str) -> bool:
+        """Whether ``symbol`` has to be printed: nothing equal was before."""
+        if self.printed.setdefault((kind, content), symbol) != symbol:
+            return False
+        self.symbols[symbol] = (op.name, section)
+        return True
+
     def _arrays(self, op: Op) -> tuple[list[dict[str, Any]], dict[str, str]]:
         arrays, symbols = [], {}
         for array in self.code[op.name].arrays:
             symbol = f"{self.names[op.name]}_{array.suffix}"
-            symbols[array.suffix] = symbol
-            self.symbols[symbol] = (op.name, array.section)
-            arrays.append(
-                {
-                    "ctype": array.ctype,
-                    "symbol": symbol,
-                    "count": array.data.size,
-                    "body": c_text.array_body(array.data),
-                }
-            )
+            content = array.data.tobytes()
+            if self._once(array.ctype, content, symbol, op, array.section):
+                arrays.append(
+                    {
+                        "ctype": array.ctype,
+                        "symbol": symbol,
+                        "count": array.data.size,
+                        "body": c_text.array_body(array.data),
+                    }
+                )
+            symbols[array.suffix] = self.printed[array.ctype, content]
         return arrays, symbols
 
     def _pointer(self, tensor: str) -> str:
@@ -163,11 +176,10 @@ class _Layers:
         for index, call in enumerate(code.calls):
             suffix = "args" if len(code.calls) == 1 else f"args{index}"
             symbol = f"{self.names[op.name]}_{suffix}"
-            self.symbols[symbol] = (op.name, "tables")
-            args.append(
-                {"struct": call.struct, "symbol": symbol, "body": _fields(call.args, symbols)}
-            )
-            calls.append(self._call(op, call, symbol, symbols))
+            body = _fields(call.args, symbols)
+            if self._once(call.struct, body, symbol, op, "tables"):
+                args.append({"struct": call.struct, "symbol": symbol, "body": body})
+            calls.append(self._call(op, call, self.printed[call.struct, body], symbols))
         traces = []
         for name in op.outputs:
             point = TracePoint(
@@ -248,8 +260,14 @@ def write_c(
     """
     code = {op.name: ops.family_of(op).layer_code(op, graph, target) for op in graph.ops}
     plan = plan_arena(graph, code)
+    code = without_skipped(code, plan)
     layers = _Layers(graph, code, plan, prefix)
     printed = [layers.layer(op) for op in graph.ops]
+    stored = {name for name, section in layers.symbols.values() if section == "weights"}
+    code = {
+        name: layer if name in stored else replace(layer, weight_bytes=0)
+        for name, layer in code.items()
+    }
     inputs = _ports(graph, graph.inputs, "input", prefix, plan, normalization)
     outputs = _ports(graph, graph.outputs, "output", prefix, plan, None)
     sources = sorted({name for layer in code.values() for name in layer.sources})

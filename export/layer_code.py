@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Section = Literal["weights", "tables"]
+#: Between the name of a layer and the number of a stripe of it (``export/stripes.py``).
+STRIPE_MARK = "@"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +45,10 @@ class CTarget:
     features: IsaFeatures = field(default_factory=IsaFeatures)
     optimize: str = "balanced"
     encodings: Mapping[str, str] = field(default_factory=dict)
+
+    def encoding_of(self, layer: str) -> str | None:
+        """The encoding forced for a layer; the stripes of one layer share its weights."""
+        return self.encodings.get(layer, self.encodings.get(layer.split(STRIPE_MARK)[0]))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -135,6 +141,10 @@ class LayerCode:
         overlaps: (index of an input, lead): the output may lie over that input if it starts at
             least ``lead`` bytes before it, because the kernel reads no byte of the input after it
             wrote over it.
+        inside: Byte offset at which the output lies in the first input as it is, so that nothing
+            need run; None if it does not.
+        parts: (index of an input, byte offset): the input may lie in the output there from the
+            start; then the call of the same index need not run.
         encoding: How the weights are stored; empty if there are none.
         bits: Bits per stored weight.
         distinct_values: Number of distinct weight codes.
@@ -148,6 +158,8 @@ class LayerCode:
     scratch_bytes: int = 0
     in_place: tuple[int, ...] = ()
     overlaps: tuple[tuple[int, int], ...] = ()
+    inside: int | None = None
+    parts: tuple[tuple[int, int], ...] = ()
     encoding: str = ""
     bits: int = 0
     distinct_values: int = 0

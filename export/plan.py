@@ -1,50 +1,22 @@
 """The arena: one block of memory for all activations and scratch, laid out ahead of time.
 
-Every buffer has a lifetime in steps of the network. Buffers whose lifetimes overlap must not
-overlap in memory. Finding the smallest arena is NP-hard (it is dynamic storage allocation), so
-several first-fit orders are tried; the lower bound, the largest sum of sizes alive at one step,
-says when the best possible has been reached.
+``plan_views`` says which tensors share memory, ``placement`` finds the offsets; this module puts
+the two together for a Graph and the C that its operators became.
 """
 
 from __future__ import annotations
 
-import random
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from types import MappingProxyType
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 from edgefactor.export.ir import Graph
 from edgefactor.export.layer_code import LayerCode
+from edgefactor.export.placement import ALIGNMENT, Block, Overlap, buffer, lower_bound, place
+from edgefactor.export.plan_views import Sharing, blocks, share
 
-ALIGNMENT = 16
-_SHUFFLES = 400
-_SEED = 20
+__all__ = ["ALIGNMENT", "ArenaPlan", "arena_bound", "plan_arena", "without_skipped"]
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Buffer:
-    """A span of memory with a lifetime.
-
-    Attributes:
-        name: For reports.
-        size: Bytes, without alignment.
-        first: Step at which it is first written; -1 for network inputs.
-        last: Last step at which it is used, inclusive.
-    """
-
-    name: str
-    size: int
-    first: int
-    last: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Placement:
-    """Offsets of buffers by name, the end of the highest, and what no plan can go below."""
-
-    offsets: Mapping[str, int]
-    arena_bytes: int
-    lower_bound_bytes: int
+_SCRATCH = "\0scratch:"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,12 +24,13 @@ class ArenaPlan:
     """Where everything lies.
 
     Attributes:
-        offsets: Tensor name -> byte offset. Tensors that share memory share an offset.
+        offsets: Tensor name -> byte offset.
         scratch: Operator name -> byte offset of its scratch memory.
         arena_bytes: End of the highest buffer: what the caller has to provide.
         lower_bound_bytes: No plan with these buffers can be smaller.
         peak_step: Name of the operator at which most memory is alive.
         in_place: Names of operators whose output takes over an input's memory.
+        skipped: Operator name -> indices of its calls that only copy what lies there already.
     """
 
     offsets: Mapping[str, int]
@@ -66,109 +39,7 @@ class ArenaPlan:
     lower_bound_bytes: int
     peak_step: str
     in_place: tuple[str, ...]
-
-
-def _aligned(size: int) -> int:
-    return -(-size // ALIGNMENT) * ALIGNMENT
-
-
-def _meet(a: Buffer, b: Buffer) -> bool:
-    return a.first <= b.last and b.first <= a.last
-
-
-#: (name of an operator's input buffer, name of its output buffer) -> lead: they may overlap if the
-#: output starts at least so many bytes before the input.
-Leads = Mapping[tuple[str, str], int]
-
-
-def _forbidden(buffer: Buffer, other: Buffer, offset: int, leads: Leads) -> tuple[int, int]:
-    """Offsets strictly between these two put ``buffer`` over ``other`` at ``offset``."""
-    low, high = offset - buffer.size, offset + _aligned(other.size)
-    lead = leads.get((other.name, buffer.name))
-    if lead is not None:
-        low = max(low, offset - lead)
-    lead = leads.get((buffer.name, other.name))
-    if lead is not None:
-        high = min(high, _aligned(max(0, offset + lead)))
-    return low, high
-
-
-def _first_fit(buffers: Sequence[Buffer], leads: Leads) -> tuple[dict[str, int], int]:
-    """Place buffers in the order given, each at the lowest offset that is free."""
-    placed: list[tuple[int, Buffer]] = []
-    offsets: dict[str, int] = {}
-    end = 0
-    for buffer in buffers:
-        busy = [
-            _forbidden(buffer, other, offset, leads)
-            for offset, other in placed
-            if _meet(buffer, other)
-        ]
-        free = (
-            start
-            for start in sorted({0, *(stop for _, stop in busy)})
-            if start >= 0 and not any(low < start < high for low, high in busy)
-        )
-        at = next(free)
-        placed.append((at, buffer))
-        offsets[buffer.name] = at
-        end = max(end, at + buffer.size)
-    return offsets, end
-
-
-def _least_bytes(buffers: Sequence[Buffer], leads: Leads) -> int:
-    """What buffers alive at once need at least: only the last one's end may be unaligned."""
-    sizes = {buffer.name: buffer.size for buffer in buffers}
-    for (source, result), lead in leads.items():
-        if source in sizes and result in sizes:
-            over = max(sizes[result], max(lead, 0) + sizes[source])
-            if over < _aligned(sizes[result]) + sizes[source]:
-                sizes[result] = over
-                del sizes[source]
-    waste = max((_aligned(size) - size for size in sizes.values()), default=0)
-    return sum(_aligned(size) for size in sizes.values()) - waste
-
-
-def place(buffers: Sequence[Buffer], leads: Leads = MappingProxyType({})) -> Placement:
-    """Offsets of buffers, the arena's size and the lower bound.
-
-    Args:
-        buffers: What has to be placed.
-        leads: Pairs that may overlap.
-
-    Returns:
-        The best plan found. Deterministic: the random orders come from a fixed seed.
-    """
-    steps = sorted({b.first for b in buffers})
-    bound = max(
-        (_least_bytes([b for b in buffers if b.first <= s <= b.last], leads) for s in steps),
-        default=0,
-    )
-    orders = [
-        sorted(buffers, key=lambda b: (-b.size, b.first, b.name)),
-        sorted(buffers, key=lambda b: (-(b.last - b.first), -b.size, b.name)),
-        sorted(buffers, key=lambda b: (-b.size * (b.last - b.first + 1), b.name)),
-        sorted(buffers, key=lambda b: (b.first, -b.size, b.name)),
-        sorted(buffers, key=lambda b: (-b.first, -b.size, b.name)),
-    ]
-    best: tuple[dict[str, int], int] = ({}, 0)
-    generator = random.Random(_SEED)
-    for turn in range(len(orders) + _SHUFFLES):
-        if turn < len(orders):
-            order = orders[turn]
-        else:
-            # Large ones first, or late ones first: an output lies below the input it overlaps.
-            late = turn % 2
-            order = sorted(
-                buffers,
-                key=lambda b: -(b.first + 2 if late else b.size) * generator.uniform(0.3, 1.0),
-            )
-        offsets, end = _first_fit(order, leads)
-        if not best[0] or end < best[1]:
-            best = offsets, end
-        if _aligned(best[1]) <= _aligned(bound):
-            break
-    return Placement(offsets=best[0], arena_bytes=best[1], lower_bound_bytes=bound)
+    skipped: Mapping[str, frozenset[int]]
 
 
 def plan_arena(graph: Graph, code: Mapping[str, LayerCode]) -> ArenaPlan:
@@ -178,97 +49,75 @@ def plan_arena(graph: Graph, code: Mapping[str, LayerCode]) -> ArenaPlan:
         graph: int8 Graph, operators in execution order.
         code: Operator name -> its C.
     """
-    last_use: dict[str, int] = {}
-    for step, op in enumerate(graph.ops):
-        for name in op.inputs:
-            last_use[name] = step
-    end = len(graph.ops)
-    for port in graph.outputs:
-        last_use[port.tensor] = end
-    owner: dict[str, str] = {port.tensor: port.tensor for port in graph.inputs}
-    first = {port.tensor: -1 for port in graph.inputs}
-    last = {port.tensor: last_use.get(port.tensor, -1) for port in graph.inputs}
-    sizes = {port.tensor: graph.tensors[port.tensor].bytes for port in graph.inputs}
-    in_place: list[str] = []
-    for step, op in enumerate(graph.ops):
-        output = graph.tensors[op.outputs[0]]
-        host = _host(graph, code[op.name], step, owner, last)
-        until = last_use.get(output.name, step)
-        if host is None:
-            owner[output.name] = output.name
-            first[output.name], last[output.name] = step, until
-            sizes[output.name] = output.bytes
-            continue
-        if not code[op.name].is_alias:
-            in_place.append(op.name)
-        owner[output.name] = host
-        last[host] = max(last[host], until)
-        sizes[host] = max(sizes[host], output.bytes)
-    buffers = [
-        Buffer(name=name, size=sizes[name], first=first[name], last=last[name]) for name in first
-    ]
-    prefix = "\0scratch:"
-    buffers += [
-        Buffer(name=prefix + op.name, size=code[op.name].scratch_bytes, first=step, last=step)
-        for step, op in enumerate(graph.ops)
-        if code[op.name].scratch_bytes
-    ]
-    placement = place(buffers, _leads(graph, code, owner, first, last))
+    sharing = share(graph, code)
+    memory = _memory(graph, code, sharing)
+    placement = place(memory, _overlaps(graph, code, sharing))
     offsets = placement.offsets
+    spans = [span for block in memory for span in block.spans]
     peak = max(
-        range(end),
-        key=lambda s: sum(b.size for b in buffers if b.first <= s <= b.last),
+        range(len(graph.ops)),
+        key=lambda s: sum(span.size for span in spans if span.first <= s <= span.last),
         default=0,
     )
     return ArenaPlan(
-        offsets={name: offsets[host] for name, host in owner.items()},
+        offsets={name: offsets[seat.block] + seat.offset for name, seat in sharing.seats.items()},
         scratch={
-            op.name: offsets[prefix + op.name] for op in graph.ops if prefix + op.name in offsets
+            op.name: offsets[_SCRATCH + op.name]
+            for op in graph.ops
+            if _SCRATCH + op.name in offsets
         },
         arena_bytes=placement.arena_bytes,
         lower_bound_bytes=placement.lower_bound_bytes,
         peak_step=graph.ops[peak].name if graph.ops else "",
-        in_place=tuple(in_place),
+        in_place=sharing.in_place,
+        skipped=sharing.skipped,
     )
 
 
-def _leads(
-    graph: Graph,
-    code: Mapping[str, LayerCode],
-    owner: Mapping[str, str],
-    first: Mapping[str, int],
-    last: Mapping[str, int],
-) -> dict[tuple[str, str], int]:
-    """Pairs of buffers that may overlap: an input that dies and the output that is born."""
-    leads: dict[tuple[str, str], int] = {}
+def arena_bound(graph: Graph, code: Mapping[str, LayerCode]) -> int:
+    """What the arena cannot go below, without laying it out: quick, and nearly always reached."""
+    sharing = share(graph, code)
+    return lower_bound(_memory(graph, code, sharing), _overlaps(graph, code, sharing))
+
+
+def without_skipped(code: Mapping[str, LayerCode], plan: ArenaPlan) -> dict[str, LayerCode]:
+    """The C that is left when copies that the plan makes needless are taken out."""
+    result = dict(code)
+    for name, omitted in plan.skipped.items():
+        before = code[name]
+        calls = tuple(call for i, call in enumerate(before.calls) if i not in omitted)
+        sources = before.sources if calls else ()
+        result[name] = replace(before, calls=calls, sources=sources)
+    return result
+
+
+def _memory(graph: Graph, code: Mapping[str, LayerCode], sharing: Sharing) -> list[Block]:
+    scratch = [
+        buffer(_SCRATCH + op.name, code[op.name].scratch_bytes, step, step)
+        for step, op in enumerate(graph.ops)
+        if code[op.name].scratch_bytes
+    ]
+    return blocks(graph, sharing) + scratch
+
+
+def _overlaps(
+    graph: Graph, code: Mapping[str, LayerCode], sharing: Sharing
+) -> dict[tuple[str, str], list[Overlap]]:
+    """Where an output may lie over the input that dies."""
+    result: dict[tuple[str, str], list[Overlap]] = {}
     for step, op in enumerate(graph.ops):
-        result = owner[op.outputs[0]]
+        output = op.outputs[0]
+        written = sharing.seats[output]
         for index, lead in code[op.name].overlaps:
-            source = owner.get(op.inputs[index])
-            if source is None or source == result:
+            name = op.inputs[index]
+            read = sharing.seats.get(name)
+            if read is None or read.block == written.block:
                 continue
-            if last[source] == step and first[result] == step:
-                leads[source, result] = lead
-    return leads
-
-
-def _host(
-    graph: Graph, code: LayerCode, step: int, owner: Mapping[str, str], last: Mapping[str, int]
-) -> str | None:
-    """The buffer that an operator's output may take over, or None."""
-    op = graph.ops[step]
-    if code.is_alias:
-        return owner[op.inputs[0]]
-    for index in code.in_place:
-        name = op.inputs[index]
-        if graph.tensors[name].data is not None:
-            continue
-        host = owner[name]
-        # Another operand in the same memory would be overwritten while it is read.
-        shared = any(
-            owner.get(other) == host for place_, other in enumerate(op.inputs) if place_ != index
-        )
-        fits = graph.tensors[op.outputs[0]].bytes <= graph.tensors[name].bytes
-        if last[host] == step and not shared and fits:
-            return host
-    return None
+            entry = Overlap(
+                step=step,
+                source=(read.offset, graph.tensors[name].bytes),
+                result=(written.offset, graph.tensors[output].bytes),
+                lead=lead,
+            )
+            result.setdefault((read.block, written.block), []).append(entry)
+    return result

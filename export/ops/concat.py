@@ -23,7 +23,7 @@ from edgefactor.export.ops.family import (
     TfliteBuilder,
 )
 from edgefactor.export.ops.layouts import Stored, locate, normalize_axis, onnx_axis
-from edgefactor.export.ops.moves import MOVE_SOURCES, Axis, move_call, row_major_steps
+from edgefactor.export.ops.moves import MOVE_SOURCES, Axis, is_one_block, move_call, row_major_steps
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +118,7 @@ class ConcatFamily(Family):
         starts = accumulate([0, *(shape[op.axis] for shape in shapes)])
         calls: list[Call] = []
         arrays: list[CArray] = []
+        parts: list[tuple[int, int]] = []
         for name, shape, start in zip(op.inputs, shapes, starts, strict=False):
             source: str | Ref = name
             if graph.tensors[name].data is not None:
@@ -128,8 +129,13 @@ class ConcatFamily(Family):
                 Axis(count=n, in_step=i, out_step=o)
                 for n, i, o in zip(shape, row_major_steps(shape), steps, strict=True)
             ]
-            calls.append(move_call(op, source, axes, out_start=start * steps[op.axis]))
-        return LayerCode(calls=tuple(calls), sources=MOVE_SOURCES, arrays=tuple(arrays))
+            out_start = start * steps[op.axis]
+            if is_one_block(axes):
+                parts.append((len(calls), out_start))
+            calls.append(move_call(op, source, axes, out_start=out_start))
+        return LayerCode(
+            calls=tuple(calls), sources=MOVE_SOURCES, arrays=tuple(arrays), parts=tuple(parts)
+        )
 
 
 FAMILY = ConcatFamily()

@@ -52,6 +52,12 @@ def merge_axes(axes: Sequence[Axis]) -> tuple[Axis, ...]:
     return tuple(merged)
 
 
+def is_one_block(axes: Sequence[Axis]) -> bool:
+    """Whether the copy moves contiguous bytes to contiguous bytes."""
+    loops = merge_axes(axes)
+    return not loops or (len(loops) == 1 and loops[0].in_step == loops[0].out_step == 1)
+
+
 def move_call(
     op: Op, source: str | Ref, axes: Sequence[Axis], *, in_start: int = 0, out_start: int = 0
 ) -> Call:

@@ -29,7 +29,7 @@ from edgefactor.export.ops.layouts import (
     normalize_axis,
     onnx_order,
 )
-from edgefactor.export.ops.moves import MOVE_SOURCES, Axis, move_call, row_major_steps
+from edgefactor.export.ops.moves import MOVE_SOURCES, Axis, is_one_block, move_call, row_major_steps
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,7 +184,8 @@ class SliceFamily(Family):
         start = sum(begin * step for begin, step in zip(op.begin, in_steps, strict=True))
         call = move_call(op, op.inputs[0], axes, in_start=start)
         # Every element moves towards the front or stays, and they move in order.
-        return LayerCode(calls=(call,), sources=MOVE_SOURCES, in_place=(0,))
+        inside = start if is_one_block(axes) else None
+        return LayerCode(calls=(call,), sources=MOVE_SOURCES, in_place=(0,), inside=inside)
 
 
 FAMILY = SliceFamily()

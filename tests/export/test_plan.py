@@ -1,14 +1,12 @@
 """The arena: nothing that is alive overlaps, and little is wasted."""
 
-import itertools
-
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgefactor.export.ir import DType, Graph, Op, Port, Tensor
 from edgefactor.export.layer_code import Call, LayerCode
-from edgefactor.export.plan import ALIGNMENT, ArenaPlan, Buffer, place, plan_arena
+from edgefactor.export.plan import ALIGNMENT, ArenaPlan, plan_arena, without_skipped
 
 CALL = (Call(function="f", struct="s", args={}, inputs=()),)
 ALIAS = LayerCode(calls=())
@@ -17,76 +15,7 @@ IN_PLACE = LayerCode(calls=CALL, in_place=(0,))
 BOTH = LayerCode(calls=CALL, in_place=(0, 1))
 
 
-@st.composite
-def buffer_lists(draw: st.DrawFn) -> list[Buffer]:
-    buffers = []
-    for index in range(draw(st.integers(1, 12))):
-        first = draw(st.integers(-1, 10))
-        buffers.append(
-            Buffer(
-                name=f"b{index}",
-                size=draw(st.integers(1, 200)),
-                first=first,
-                last=first + draw(st.integers(0, 6)),
-            )
-        )
-    return buffers
-
-
-def alive_together(a: Buffer, b: Buffer) -> bool:
-    return bool(set(range(a.first, a.last + 1)) & set(range(b.first, b.last + 1)))
-
-
-@settings(max_examples=60, deadline=None)
-@given(buffer_lists())
-def test_live_buffers_do_not_overlap(buffers: list[Buffer]) -> None:
-    placement = place(buffers)
-    offsets, size, bound = placement.offsets, placement.arena_bytes, placement.lower_bound_bytes
-    assert place(buffers) == placement
-    assert size == max(offsets[b.name] + b.size for b in buffers)
-    assert size >= bound >= max(b.size for b in buffers)
-    assert all(offset % ALIGNMENT == 0 for offset in offsets.values())
-    for a, b in itertools.combinations(buffers, 2):
-        if alive_together(a, b):
-            first, second = sorted((a, b), key=lambda buffer: offsets[buffer.name])
-            assert offsets[first.name] + first.size <= offsets[second.name]
-
-
-@settings(max_examples=60, deadline=None)
-@given(st.lists(st.integers(1, 100), min_size=2, max_size=12))
-def test_a_chain_reaches_the_bound(sizes: list[int]) -> None:
-    buffers = [
-        Buffer(name=f"b{step}", size=size, first=step - 1, last=step)
-        for step, size in enumerate(sizes)
-    ]
-    placement = place(buffers)
-    # Which of two buffers lies last decides a few bytes; the search stops at that.
-    assert placement.arena_bytes < placement.lower_bound_bytes + ALIGNMENT
-
-
-@settings(max_examples=60, deadline=None)
-@given(
-    st.lists(st.integers(1, 300), min_size=2, max_size=10),
-    st.lists(st.integers(-50, 200), min_size=9, max_size=9),
-)
-def test_outputs_overlap_inputs_by_no_more_than_their_lead(
-    sizes: list[int], wanted: list[int]
-) -> None:
-    buffers = [
-        Buffer(name=f"b{step}", size=size, first=step - 1, last=step)
-        for step, size in enumerate(sizes)
-    ]
-    leads = {
-        (f"b{step}", f"b{step + 1}"): lead
-        for step, lead in zip(range(len(sizes) - 1), wanted, strict=False)
-    }
-    placement = place(buffers, leads)
-    assert placement.arena_bytes >= placement.lower_bound_bytes
-    for (source, result), lead in leads.items():
-        start = placement.offsets[source], placement.offsets[result]
-        ends = [start[i] + sizes[int(name[1:])] for i, name in enumerate((source, result))]
-        apart = ends[0] <= start[1] or ends[1] <= start[0]
-        assert apart or start[1] + lead <= start[0]
+VIEW = LayerCode(calls=CALL, inside=16)
 
 
 def network(
@@ -174,6 +103,146 @@ def test_a_network_without_operators() -> None:
     graph = network({"x": 5}, {}, outputs=("x",))
     found = plan(graph)
     assert (found.offsets, found.arena_bytes, found.lower_bound_bytes) == ({"x": 0}, 5, 5)
+
+
+def concat(*parts: tuple[int, int]) -> LayerCode:
+    """One copy an input, each to an offset of the output."""
+    return LayerCode(calls=CALL * len(parts), sources=("ef_move.h",), parts=parts)
+
+
+def test_parts_of_a_concatenation_are_computed_where_they_belong() -> None:
+    sizes = {"x": 64, "a": 32, "b": 16, "c": 48, "d": 8}
+    graph = network(sizes, {"a": ("x",), "b": ("x",), "c": ("a", "b"), "d": ("c",)})
+    code = {op.name: PLAIN for op in graph.ops} | {"c": concat((0, 0), (1, 32))}
+    found = plan_arena(graph, code)
+    assert found.offsets["a"] == found.offsets["c"] == found.offsets["b"] - 32
+    assert found.skipped == {"c": frozenset({0, 1})}
+    assert without_skipped(code, found)["c"].calls == ()
+    assert found.arena_bytes == 64 + 48
+
+
+def test_inputs_and_repeated_parts_of_a_concatenation_are_copied() -> None:
+    sizes = {"x": 16, "a": 16, "c": 48}
+    graph = network(sizes, {"a": ("x",), "c": ("a", "a", "x")})
+    code = {"a": PLAIN, "c": concat((0, 0), (1, 16), (2, 32))}
+    found = plan_arena(graph, code)
+    assert found.skipped == {"c": frozenset({0})}
+    assert len(without_skipped(code, found)["c"].calls) == 2
+
+
+def test_a_slice_is_a_view_and_the_rest_is_free() -> None:
+    sizes = {"x": 64, "v": 16, "a": 16, "b": 16}
+    graph = network(sizes, {"v": ("x",), "a": ("v",), "b": ("a",)})
+    found = plan(graph, v=VIEW)
+    assert found.offsets["v"] == found.offsets["x"] + 16
+    assert found.skipped == {"v": frozenset({0})}
+    # Only bytes 16 to 32 of the input are alive when the others are computed.
+    assert found.arena_bytes == 64
+
+
+def test_a_view_is_not_overwritten_while_its_neighbour_is_needed() -> None:
+    sizes = {"x": 64, "v": 16, "w": 32, "a": 16, "b": 16}
+    graph = network(sizes, {"v": ("x",), "w": ("x",), "a": ("v",), "b": ("a", "w")})
+    found = plan(graph, v=VIEW, w=LayerCode(calls=CALL, inside=16), a=IN_PLACE)
+    assert found.in_place == ()
+    assert found.offsets["v"] == found.offsets["w"]
+
+
+def test_views_start_at_words() -> None:
+    graph = network({"x": 64, "v": 16}, {"v": ("x",)})
+    found = plan(graph, v=LayerCode(calls=CALL, inside=3))
+    assert found.skipped == {}
+
+
+@st.composite
+def networks(draw: st.DrawFn) -> tuple[Graph, dict[str, LayerCode]]:
+    """Random operators of all the kinds that share memory."""
+    sizes = {"x": 4 * draw(st.integers(1, 16))}
+    ops: dict[str, tuple[str, ...]] = {}
+    code: dict[str, LayerCode] = {}
+    for index in range(draw(st.integers(1, 14))):
+        name = f"t{index}"
+        earlier = st.sampled_from(list(sizes)[-5:])
+        kind = draw(st.sampled_from(("plain", "in place", "alias", "view", "concat", "overlap")))
+        first, second = draw(earlier), draw(earlier)
+        if kind == "concat":
+            ops[name] = first, second
+            sizes[name] = sizes[first] + sizes[second]
+            code[name] = concat((0, 0), (1, sizes[first]))
+        elif kind == "view":
+            inside = 4 * draw(st.integers(0, sizes[first] // 4 - 1))
+            ops[name] = (first,)
+            sizes[name] = sizes[first] - inside
+            code[name] = LayerCode(calls=CALL, inside=inside)
+        elif kind == "alias":
+            ops[name], sizes[name], code[name] = (first,), sizes[first], ALIAS
+        elif kind == "in place":
+            ops[name], sizes[name], code[name] = (first, second), sizes[first], IN_PLACE
+        else:
+            lead = draw(st.integers(-16, 16))
+            ops[name], sizes[name] = (first,), 4 * draw(st.integers(1, 16))
+            overlaps = ((0, lead),) if kind == "overlap" else ()
+            scratch = draw(st.integers(0, 20))
+            code[name] = LayerCode(calls=CALL, overlaps=overlaps, scratch_bytes=scratch)
+    return network(sizes, ops), code
+
+
+@settings(max_examples=150, deadline=None)
+@given(networks())
+def test_nobody_reads_what_another_wrote(case: tuple[Graph, dict[str, LayerCode]]) -> None:
+    """Runs the plan on an arena of names: every byte says which tensor's byte it is."""
+    graph, code = case
+    found = plan_arena(graph, code)
+    left = without_skipped(code, found)
+    arena: list[tuple[str, int]] = [("", 0)] * found.arena_bytes
+    meaning: dict[str, list[tuple[str, int]]] = {}
+
+    def extent(name: str) -> slice:
+        start = found.offsets[name]
+        return slice(start, start + graph.tensors[name].bytes)
+
+    def check(name: str) -> None:
+        assert arena[extent(name)] == meaning[name], name
+
+    def write(name: str) -> None:
+        arena[extent(name)] = meaning[name]
+
+    for port in graph.inputs:
+        meaning[port.tensor] = [(port.tensor, i) for i in range(graph.tensors[port.tensor].bytes)]
+    for port in graph.inputs:
+        write(port.tensor)
+    for op in graph.ops:
+        name, layer = op.outputs[0], code[op.name]
+        inputs = [meaning[source] for source in op.inputs]
+        if layer.parts:
+            meaning[name] = inputs[0] + inputs[1]
+        elif layer.is_alias:
+            meaning[name] = inputs[0]
+        elif layer.inside is not None:
+            meaning[name] = inputs[0][layer.inside :]
+        else:
+            meaning[name] = [(name, i) for i in range(graph.tensors[name].bytes)]
+        skipped = found.skipped.get(op.name, frozenset())
+        if left[op.name].calls:
+            for index, source in enumerate(op.inputs):
+                if not (layer.parts and index in skipped):
+                    check(source)
+            if op.name in found.scratch:
+                start = found.scratch[op.name]
+                arena[start : start + layer.scratch_bytes] = [("", 0)] * layer.scratch_bytes
+                for source in op.inputs:
+                    check(source) if not layer.parts else None
+            if layer.parts:
+                start = found.offsets[name]
+                for index, offset in layer.parts:
+                    if index not in skipped:
+                        part = inputs[index]
+                        arena[start + offset : start + offset + len(part)] = part
+            else:
+                write(name)
+        check(name)
+    for port in graph.outputs:
+        check(port.tensor)
 
 
 def test_random_networks_are_planned_the_same_twice() -> None:
