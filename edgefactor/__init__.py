@@ -10,6 +10,7 @@ are first used, so that ``import edgefactor`` does not load PyTorch.
 from __future__ import annotations
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
 from edgefactor.errors import (
@@ -42,6 +43,10 @@ if TYPE_CHECKING:
     from edgefactor.targets.catalogue import list_targets, load_target
 
 __version__ = "0.1.0"
+
+# ONNX Runtime's wheels report their use to Microsoft unless this is set before they are loaded.
+# Nobody who exports a network has asked for that; whoever wants it sets the variable to 0.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __all__ = [
     "BudgetError",

@@ -223,6 +223,11 @@ def _finish(result: Report, *, quiet: bool, as_json: bool) -> int:
         from edgefactor.pipeline.report_view import render
 
         render(result, terminal.console())
+    elif not result.ok:
+        from edgefactor.pipeline.report_view import failures
+
+        for line in failures(result):
+            terminal.print_line(line)
     return 0 if result.ok else 1
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from edgefactor import signals, terminal
-from edgefactor.errors import EdgefactorError, OptionError
+from edgefactor.errors import EdgefactorError, OptionError, missing_package
 from edgefactor.pipeline import config
 
 
@@ -104,6 +104,8 @@ def guard(work: Callable[[], int], *, as_json: bool, debug: bool) -> int:
         terminal.print_error(error, as_json=as_json)
     except (BrokenPipeError, click.ClickException):
         raise
+    except ModuleNotFoundError as error:
+        terminal.print_error(missing_package(error), as_json=as_json)
     except Exception as error:
         signals.check()
         debug = debug or terminal.debug_wanted()

@@ -94,6 +94,16 @@ class MissingToolError(ToolError):
     kind = "missing-tool"
 
 
+def missing_package(error: ModuleNotFoundError) -> MissingToolError:
+    """The error of a Python package that edgefactor itself needs and cannot import."""
+    package = (error.name or "").partition(".")[0].replace("_", "-")
+    return MissingToolError(
+        f"The Python package {package} is not installed",
+        found=str(error),
+        hint=f"pip install {package}",
+    )
+
+
 class BudgetError(EdgefactorError):
     """The result does not fit the flash, RAM, instruction or accuracy budget."""
 

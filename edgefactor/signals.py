@@ -31,8 +31,8 @@ def unwinding() -> Iterator[None]:
     try:
         yield
     finally:
-        for number, old in previous.items():
-            signal.signal(number, old)
+        for caught, old in previous.items():
+            signal.signal(caught, old)
 
 
 def check() -> None:

@@ -60,6 +60,11 @@ def print_error(error: EdgefactorError, *, as_json: bool) -> None:
             out.print(Text.assemble((f"  {label}: ", "bold"), printable(text)), soft_wrap=True)
 
 
+def print_line(text: str) -> None:
+    """Writes one line to stderr."""
+    console(stderr=True).print(printable(text), soft_wrap=True)
+
+
 def print_internal_error(error: Exception, *, as_json: bool, debug: bool) -> None:
     """Says that edgefactor itself failed, and how to see where."""
     if debug:

@@ -38,6 +38,14 @@ def render(report: Report, console: Console) -> None:
     console.print(verdict if report.ok else Text("not within its limits", "red"))
 
 
+def failures(report: Report) -> tuple[str, ...]:
+    """One line for every rung and limit that does not hold."""
+    return (
+        *(_gate(gate).plain for gate in report.gates if not gate.passed),
+        *(_failure(rung).plain for rung in report.parity if not rung.passed),
+    )
+
+
 def _marked(mark: str, style: str, text: str) -> Text:
     """Names come from strangers' files, so nothing is read as rich's markup."""
     return Text.assemble((mark, style), " ", text)

@@ -21,7 +21,7 @@ import onnx.inliner
 import torch
 from torch import Tensor
 
-from edgefactor.errors import ModelError
+from edgefactor.errors import ModelError, missing_package
 from edgefactor.pipeline.example import input_names
 from edgefactor.pipeline.load import LoadedModel
 
@@ -91,6 +91,9 @@ def to_onnx(loaded: LoadedModel, example_inputs: Sequence[Tensor]) -> TracedMode
     except ModelError:
         raise
     except Exception as error:
+        missing = _cause(error)
+        if isinstance(missing, ModuleNotFoundError):
+            raise missing_package(missing) from error
         raise _failure(loaded, error) from error
     if model.functions:
         model = onnx.inliner.inline_local_functions(model)
@@ -157,10 +160,15 @@ def _number_values(model: onnx.ModelProto) -> None:
         item.name = renamed.get(item.name, item.name)
 
 
+def _cause(error: BaseException) -> BaseException:
+    """The first of the exceptions that led to this one."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
+
+
 def _failure(loaded: LoadedModel, error: Exception) -> ModelError:
-    cause: BaseException = error
-    while cause.__cause__ is not None:
-        cause = cause.__cause__
+    cause = _cause(error)
     lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
     frames = _FRAME.findall(str(error)) + _FRAME.findall(str(cause))
     own = [f for f in frames if not f[0].startswith(_TORCH_FOLDER)]
