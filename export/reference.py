@@ -37,6 +37,22 @@ def run_reference(
     return results
 
 
+def find_fatal(graph: Graph, values: Mapping[str, NDArray[np.int8]]) -> str:
+    """Why LiteRT's reference kernels or TFLM would end the process on these values, or "".
+
+    Args:
+        graph: int8 Graph.
+        values: Every activation by tensor name, ``[n, *tensor shape]``.
+    """
+    for op in graph.ops:
+        tensors = [graph.tensors[name] for name in op.inputs]
+        found = [values[t.name] if t.data is None else t.data for t in tensors]
+        reason = ops.family_of(op).fatal(op, tensors, found)
+        if reason:
+            return reason
+    return ""
+
+
 def run_samples(
     graph: Graph, inputs: Mapping[str, NDArray[np.int8]]
 ) -> dict[str, NDArray[np.int8]]:

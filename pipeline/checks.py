@@ -18,7 +18,7 @@ from edgefactor.pipeline.bundle import C_FOLDER
 from edgefactor.pipeline.config import ExportOptions, Progress
 from edgefactor.pipeline.data import Dataset
 from edgefactor.pipeline.evaluate import NO_ACCURACY, measure_accuracy
-from edgefactor.pipeline.report import Accuracy, Gate, NotVerified, Report
+from edgefactor.pipeline.report import Accuracy, Gate, Report
 from edgefactor.runtime.emulator import EmulatedRunner
 from edgefactor.targets.description import Target
 
@@ -68,12 +68,16 @@ def finish(
     steps = ladder.Int8Ladder(int8, folder, target, checked, progress)
     findings.rungs.append(steps.quantization(float_outputs, "onnxruntime simplified"))
     ladder.attempt(findings, "ONNX Runtime int8", steps.onnxruntime)
-    ladder.attempt(findings, "LiteRT reference", lambda: steps.litert(reference=True))
+    if steps.fatal:
+        findings.leave_out("LiteRT reference, TFLM", steps.fatal)
+    else:
+        ladder.attempt(findings, "LiteRT reference", lambda: steps.litert(reference=True))
+        ladder.attempt(findings, "TFLM", steps.tflm)
     ladder.attempt(findings, "LiteRT default", lambda: steps.litert(reference=False))
-    ladder.attempt(findings, "TFLM", steps.tflm)
     accuracy = _host_rungs(findings, steps, data, progress)
     measured = _emulated_rungs(findings, steps, sources, emulated_samples, progress)
-    gates = _gates(sources, measured, accuracy, limits)
+    count = measured.instructions if measured else None
+    gates = _gates(findings, sources, measured, accuracy, limits)
     return Report(
         model=int8.name,
         target=target.name,
@@ -82,7 +86,7 @@ def finish(
         layers=footprint.layers(int8, sources, measured),
         flash=footprint.flash(sources, measured),
         ram=footprint.ram(sources, measured),
-        instructions=measured.instructions.per_inference if measured else None,
+        instructions=count.per_inference if count else None,
         gates=gates,
         verified=_verified(findings, accuracy, data),
         not_verified=tuple(findings.not_verified),
@@ -103,7 +107,7 @@ def _host_rungs(
         accuracy = measure_accuracy(steps.graph, steps.folder, data, usable)
     if accuracy is NO_ACCURACY and not data.random:
         why = "the data has no labels" if data.labels is None else "the output is no class scores"
-        findings.not_verified.append(NotVerified(what="accuracy", reason=why))
+        findings.leave_out("accuracy", why)
     return accuracy
 
 
@@ -114,53 +118,58 @@ def _emulated_rungs(
     samples: int,
     progress: Progress,
 ) -> footprint.Measured | None:
-    what = "C on emulated Arm, flash, RAM and instructions"
+    running = "C on emulated Arm, RAM and instructions"
     if steps.target.board is None:
-        findings.not_verified.append(
-            NotVerified(what=what, reason=f"target {steps.target.name} has no emulated board")
-        )
+        reason = f"target {steps.target.name} has no emulated board"
+        findings.leave_out(f"{running}, flash", reason)
         return None
-    if samples == 0:
-        findings.not_verified.append(NotVerified(what=what, reason="--no-emulate was given"))
-        return None
-    try:
-        with EmulatedRunner(steps.folder / C_FOLDER, steps.target) as runner:
+    with EmulatedRunner(steps.folder / C_FOLDER, steps.target) as runner:
+        progress("measuring flash")
+        try:
+            measured = footprint.measure_flash(runner, sources)
+        except MissingToolError as error:
+            findings.skip(f"{running}, flash", error)
+            return None
+        if samples == 0:
+            findings.leave_out(running, "--no-emulate was given")
+            return measured
+        try:
             name = f"c emulated {steps.target.name}"
             findings.rungs.append(steps.c_code(runner, name, samples))
-            progress("measuring flash, RAM and instructions")
+            progress("measuring RAM and instructions")
             rows = input_rows(steps.graph, steps.codes)[: min(samples, 2)]
-            return footprint.measure(runner, sources, rows)
-    except MissingToolError as error:
-        findings.skip(what, error)
-        return None
+            return footprint.measure_running(runner, measured, rows)
+        except MissingToolError as error:
+            findings.skip(running, error)
+            return measured
 
 
 def _gates(
+    findings: ladder.Findings,
     sources: CSources,
     measured: footprint.Measured | None,
     accuracy: Accuracy,
     limits: Limits,
 ) -> tuple[Gate, ...]:
+    """The limits. What was not measured can miss a limit by what is known of it, never meet it."""
     gates = []
-    ram_found = measured.ram.total_bytes if measured else sources.plan.arena_bytes
-    flash_found = (
-        measured.flash.total_bytes
-        if measured
-        else sum(layer.weight_bytes for layer in sources.code.values())
-    )
-    for name, limit, found, unit in (
-        ("flash", limits.flash_bytes, flash_found, "bytes"),
-        ("ram", limits.ram_bytes, ram_found, "bytes"),
-        (
-            "instructions",
-            limits.instructions,
-            measured.instructions.per_inference if measured else None,
-            "instructions",
-        ),
+    weights = sum(layer.weight_bytes for layer in sources.code.values())
+    flash = measured.flash.total_bytes if measured else None
+    ram = measured.ram.total_bytes if measured and measured.ram else None
+    count = measured.instructions.per_inference if measured and measured.instructions else None
+    for name, limit, found, least, unit in (
+        ("flash", limits.flash_bytes, flash, weights, "bytes"),
+        ("ram", limits.ram_bytes, ram, sources.plan.arena_bytes, "bytes"),
+        ("instructions", limits.instructions, count, 0, "instructions"),
     ):
-        if limit:
-            passed = found is not None and found <= limit
-            gates.append(Gate(name=name, limit=limit, found=found, unit=unit, passed=passed))
+        if not limit:
+            continue
+        if found is None and least <= limit:
+            reason = f"not measured; at least {least:,}" if least else "not measured"
+            findings.leave_out(f"{name} within {limit:,} {unit}", reason)
+            continue
+        known = least if found is None else found
+        gates.append(Gate(name=name, limit=limit, found=known, unit=unit, passed=known <= limit))
     drop = accuracy.drop_points
     if drop is not None and accuracy.samples >= MIN_LABELLED:
         gates.append(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,26 +23,37 @@ NO_KERNEL = "none"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """Figures from the linked image and the emulator."""
+    """Figures from the linked image and from the emulator; None where that did not run."""
 
     flash: FlashUse
-    ram: RamUse
-    instructions: InstructionCount
+    ram: RamUse | None = None
+    instructions: InstructionCount | None = None
 
 
-def measure(runner: EmulatedRunner, sources: CSources, inputs: NDArray[np.int8]) -> Measured:
-    """Link the minimal firmware and run the measuring builds.
+def measure_flash(runner: EmulatedRunner, sources: CSources) -> Measured:
+    """Link the minimal firmware, which needs the compiler but no emulator.
 
     Args:
         runner: The emulated target with the bundle's C.
         sources: The generated C, for the roles of its arrays.
+    """
+    return Measured(flash=flash_use(runner.firmware(), sources.symbols))
+
+
+def measure_running(
+    runner: EmulatedRunner, measured: Measured, inputs: NDArray[np.int8]
+) -> Measured:
+    """Add what the measuring builds find out in the emulator.
+
+    Args:
+        runner: The emulated target with the bundle's C.
+        measured: The linked image.
         inputs: Samples ``[n, bytes]``; memory is the most of all, instructions per layer are the
             first sample's.
     """
-    firmware = runner.firmware()
-    return Measured(
-        flash=flash_use(firmware, sources.symbols),
-        ram=ram_use(firmware, runner.memory(inputs)),
+    return replace(
+        measured,
+        ram=ram_use(runner.firmware(), runner.memory(inputs)),
         instructions=runner.instructions(inputs),
     )
 
@@ -72,7 +83,7 @@ def flash(sources: CSources, measured: Measured | None) -> Flash:
 def ram(sources: CSources, measured: Measured | None) -> Ram:
     """RAM for the report."""
     plan = sources.plan
-    if measured is None:
+    if measured is None or measured.ram is None:
         return Ram(
             arena=None,
             stack=None,
@@ -102,7 +113,8 @@ def multiply_accumulates(op: Op, graph: Graph) -> int:
 
 def layers(graph: Graph, sources: CSources, measured: Measured | None) -> tuple[Layer, ...]:
     """One row per operator, in execution order."""
-    counts = measured.instructions.by_layer() if measured else {}
+    count = measured.instructions if measured else None
+    counts = count.by_layer() if count else {}
     rows = []
     for op in graph.ops:
         code = sources.code[op.name]

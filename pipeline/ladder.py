@@ -21,7 +21,7 @@ from edgefactor.errors import MissingToolError
 from edgefactor.export.ir import Graph
 from edgefactor.export.onnx_writer import codes_to_graph, quantized_name
 from edgefactor.export.ports import decode_outputs, encode_inputs, input_rows
-from edgefactor.export.reference import run_samples
+from edgefactor.export.reference import find_fatal, run_samples
 from edgefactor.pipeline.bundle import C_FOLDER, INT8_ONNX, TFLITE
 from edgefactor.pipeline.data import Dataset
 from edgefactor.pipeline.report import NotVerified, Rung
@@ -57,7 +57,11 @@ class Findings:
     def skip(self, what: str, error: MissingToolError) -> None:
         """Record a rung that could not run because a tool is missing."""
         hint = f" ({error.hint})" if error.hint else ""
-        self.not_verified.append(NotVerified(what=what, reason=error.message + hint))
+        self.leave_out(what, error.message + hint)
+
+    def leave_out(self, what: str, reason: str) -> None:
+        """Record something that is not checked."""
+        self.not_verified.append(NotVerified(what=what, reason=reason))
 
 
 def real_rung(
@@ -124,6 +128,7 @@ class Int8Ladder:
         target: What the C was generated for.
         codes: Inputs as codes, ``[n, *shape]``, by tensor name.
         expected: Every tensor by the NumPy reference, ``[n, *shape]``.
+        fatal: Why LiteRT's reference kernels and TFLM would end the process, or "".
     """
 
     def __init__(
@@ -136,6 +141,7 @@ class Int8Ladder:
         progress(REFERENCE)
         self.codes = encode_inputs(graph, data.inputs)
         self.expected = run_samples(graph, self.codes)
+        self.fatal = find_fatal(graph, self.expected)
         self.outputs = decode_outputs(graph, self.expected)
 
     def _rung(self, name: str, found: Mapping[str, Codes], *, exact: bool) -> Rung:

@@ -83,7 +83,13 @@ class Lowering(Protocol):
         """Add a constant in Graph layout and return its tensor name."""
 
     def emit(
-        self, op_type: type[Op], inputs: Sequence[str], shape: Shape, *, hint: str = "", **fields: Any
+        self,
+        op_type: type[Op],
+        inputs: Sequence[str],
+        shape: Shape,
+        *,
+        hint: str = "",
+        **fields: Any,
     ) -> str:
         """Append an operator with one float output of ``shape``; return the output's name."""
 
@@ -196,6 +202,13 @@ class Family(ABC):
         self, op: Any, inputs: Sequence[Tensor], output: Tensor, values: Sequence[Array]
     ) -> NDArray[np.int8]:
         """The integer result, in plain NumPy: what every other implementation must equal."""
+
+    def fatal(self, op: Any, inputs: Sequence[Tensor], values: Sequence[Array]) -> str:
+        """Why the kernels of LiteRT and TFLM would end the whole process on these values.
+
+        Empty where they run: by default. ``values`` may hold many samples.
+        """
+        return ""
 
     @abstractmethod
     def write_onnx(self, op: Any, graph: Graph, builder: OnnxBuilder) -> None:

@@ -30,6 +30,9 @@ from edgefactor.export.ops.family import (
 #: Integer bits of a scaled difference, and of a sum of exponentials.
 DIFFERENCE_BITS, SUM_BITS = 5, 12
 
+#: 512 with SUM_BITS: from here on the last shift passes 31, which the runtimes' kernels assert.
+_FATAL_SUM = 512 << (31 - SUM_BITS)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Softmax(Op):
@@ -91,7 +94,7 @@ def softmax_codes(codes: IntArray, scale: float) -> IntArray:
     difference, powers, sums = _exponentials(codes, scale)
     inverse, exponent = fixed_point.reciprocal(sums, SUM_BITS)
     products = numerics.saturating_rounding_doubling_high_mul(powers, inverse)
-    # With 512 equal values or more the shift passes 31, where the runtimes' own kernels abort:
+    # From _FATAL_SUM on the shift passes 31, where the runtimes' own kernels abort:
     # every probability is below half a code then.
     shift = exponent + 31 - 8
     rounded = numerics.rounding_divide_by_pot(products, np.minimum(shift, 31))
@@ -150,6 +153,19 @@ class SoftmaxFamily(Family):
         compute = log_softmax_codes if op.log else softmax_codes
         codes = compute(values[0].astype(np.int64), inputs[0].quant.scale)
         return codes.astype(np.int8)
+
+    def fatal(self, op: Softmax, inputs: Sequence[Tensor], values: Sequence[Array]) -> str:
+        if op.log:
+            return ""
+        depth = inputs[0].shape[-1]
+        rows = values[0].reshape(-1, depth).astype(np.int64)
+        _, _, sums = _exponentials(rows, inputs[0].quant.scale)
+        if not np.any(sums >= _FATAL_SUM):
+            return ""
+        return (
+            f"in {op.name} the exponentials of {depth} nearly equal scores sum to 512 or more, at "
+            "which these kernels end the process; the network is untrained or saturated"
+        )
 
     def write_onnx(self, op: Softmax, graph: Graph, builder: OnnxBuilder) -> None:
         rank = len(graph.tensors[op.inputs[0]].shape)
