@@ -139,7 +139,7 @@ def _ordered(loaded: LoadedModel, shapes: Sequence[InputShape]) -> tuple[Shape, 
                 "The batch size must be 1: a microcontroller computes one inference at a time",
                 where="--input-shape",
                 found=",".join(map(str, shape.dims)),
-                expected=",".join(map(str, (1, *shape.dims[1:]))),
+                expected="1 first, for the batch, then the sizes of one input",
             )
         if shape.name and shape.name not in names:
             raise OptionError(

@@ -137,7 +137,7 @@ def _load_pickle(file: ModelFile, factory: str | None, trust_pickle: bool) -> Lo
         raise ModelError(
             "The factory returned no torch.nn.Module",
             where=f"--model {factory}",
-            found=f"a {type(module).__name__}",
+            found=f"an object of type {type(module).__name__}",
             hint="Name a class derived from nn.Module, or a function that returns an instance.",
         )
     # Checked before fitting as well: load_state_dict would copy the values over finite ones.

@@ -48,9 +48,12 @@ def settle_data(
     Raises:
         DataError: The data does not have the shapes that the model takes.
     """
-    for dataset, option in ((calibration, "--calibration"), (evaluation, "--data")):
+    for dataset, option, place in (
+        (calibration, "--calibration", options.calibration),
+        (evaluation, "--data", options.data),
+    ):
         if dataset is not None:
-            check_shapes(dataset, shapes, option=option)
+            check_shapes(dataset, shapes, option=f"{option} {place}")
     if calibration is not None and evaluation is not None:
         return Samples(calibration=calibration, evaluation=evaluation)
     if calibration is not None:

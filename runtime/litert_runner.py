@@ -5,7 +5,9 @@ The package is ai-edge-litert, or tflite-runtime where that is what is installed
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -41,13 +43,14 @@ class LiteRtRunner(SampleRunner):
         kind = resolver.BUILTIN_REF if reference else resolver.AUTO
         self.name = f"litert ({self.library})"
         try:
-            self._interpreter = interpreter.Interpreter(
-                model_content=model.read_bytes() if isinstance(model, Path) else model,
-                experimental_op_resolver_type=kind,
-                experimental_preserve_all_tensors=reference,
-                num_threads=1,
-            )
-            self._interpreter.allocate_tensors()
+            with _silent():
+                self._interpreter = interpreter.Interpreter(
+                    model_content=model.read_bytes() if isinstance(model, Path) else model,
+                    experimental_op_resolver_type=kind,
+                    experimental_preserve_all_tensors=reference,
+                    num_threads=1,
+                )
+                self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             raise ToolError(
                 "the TFLite runtime refuses the model", where=self.library, found=str(error)
@@ -82,6 +85,24 @@ class LiteRtRunner(SampleRunner):
             self._interpreter.set_tensor(self._input_index[name], array)
         self._interpreter.invoke()
         return [self._interpreter.get_tensor(self._index[name]) for name in tensors]
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Keeps the C++ library's own log from the terminal: errors arrive as exceptions too."""
+    try:
+        kept = os.dup(2)
+    except OSError:
+        yield  # there is no stderr
+        return
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nothing, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nothing)
 
 
 def _import_interpreter() -> tuple[Any, str]:

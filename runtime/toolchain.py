@@ -10,6 +10,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +21,9 @@ from edgefactor.errors import MissingToolError, ToolError
 
 JOBS = 2
 """Compilers that run side by side."""
+
+NEARLY_FULL_BYTES = 2**20
+"""With less room than this for temporary files, a failure is likely to come from it."""
 
 OUTPUT_TAIL_CHARACTERS = 2000
 """How much of a failed program's output an error shows."""
@@ -161,6 +165,7 @@ def run(
             f"{Path(words[0]).name} {_ending(ended.returncode)}",
             where=shlex.join(words),
             found=_tail(ended.stderr or ended.stdout),
+            hint=_full_disk(),
         )
     return Completed(
         command=words,
@@ -184,6 +189,18 @@ def run_all(
             for command in commands
         ]
         return tuple(end.result() for end in ends)
+
+
+def _full_disk() -> str:
+    """What to do where a program may have failed because temporary files found no room."""
+    try:
+        folder = tempfile.gettempdir()
+        free_bytes = shutil.disk_usage(folder).free
+    except OSError:
+        return ""
+    if free_bytes > NEARLY_FULL_BYTES:
+        return ""
+    return f"{folder} is full: make room, or name another folder in the variable TMPDIR"
 
 
 def _ending(code: int) -> str:
