@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edgefactor.errors import MissingToolError
+from edgefactor.errors import BudgetError, MissingToolError
 from edgefactor.export.c_writer import CSources
 from edgefactor.export.ir import Graph
 from edgefactor.export.ports import input_rows
+from edgefactor.export.stripe_search import recorded
 from edgefactor.pipeline import footprint, ladder
 from edgefactor.pipeline.bundle import C_FOLDER
 from edgefactor.pipeline.config import ExportOptions, Progress
@@ -91,6 +92,7 @@ def finish(
         verified=_verified(findings, accuracy, data),
         not_verified=tuple(findings.not_verified),
         notes=notes,
+        stripes=recorded(int8),
     )
 
 
@@ -130,6 +132,9 @@ def _emulated_rungs(
         except MissingToolError as error:
             findings.skip(f"{running}, flash", error)
             return None
+        except BudgetError as error:
+            findings.leave_out(f"{running}, flash", f"{error.message}: {error.found}")
+            return None
         if samples == 0:
             findings.leave_out(running, "--no-emulate was given")
             return measured
@@ -141,6 +146,9 @@ def _emulated_rungs(
             return footprint.measure_running(runner, measured, rows)
         except MissingToolError as error:
             findings.skip(running, error)
+            return measured
+        except BudgetError as error:
+            findings.leave_out(running, f"{error.message}: {error.found}")
             return measured
 
 

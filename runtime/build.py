@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from edgefactor.errors import MissingToolError
+from edgefactor.errors import BudgetError, MissingToolError, ToolError
 from edgefactor.runtime.model_source import ModelSource
 from edgefactor.runtime.support import HARNESS_FOLDER, firmware_sources, harness_sources
 from edgefactor.runtime.toolchain import INSTALLATIONS, run, run_all
@@ -15,6 +16,7 @@ from edgefactor.targets.description import Board, Target
 COMPILE_SECONDS = 120
 COMMON_FLAGS = ("-std=c99", "-ffunction-sections", "-fdata-sections")
 SANITIZER_FLAGS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g", "-fno-lto")
+_OVERFLOW = re.compile(r"region [`'](\w+)' overflowed by (\d+) bytes")
 TRACE_DEFINE = "-DEF_TRACE"
 
 
@@ -98,7 +100,17 @@ class Builder:
                 f"-L{SUPPORT_FOLDER}",
                 f"-T{script}",
             ]
-        run(command, timeout_seconds=COMPILE_SECONDS)
+        try:
+            run(command, timeout_seconds=COMPILE_SECONDS)
+        except ToolError as error:
+            overflow = _OVERFLOW.search(error.found)
+            if overflow is None:
+                raise
+            raise BudgetError(
+                f"the program does not fit the {overflow[1]} of the emulated board",
+                where=self.target.name,
+                found=f"{int(overflow[2]):,} bytes too much",
+            ) from error
         return program
 
     def _require_c_library(self) -> None:
