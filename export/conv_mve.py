@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from edgefactor.export.codebook import Encoding
-from edgefactor.export.conv_geometry import ConvGeometry
+from edgefactor.export.conv_geometry import ConvGeometry, ConvProof
 from edgefactor.export.conv_portable import BYTES, plane_storage
 from edgefactor.export.conv_variants import (
     HEADERS,
@@ -18,14 +18,20 @@ from edgefactor.export.conv_variants import (
     strip_fits_in_place,
 )
 from edgefactor.export.kernel_costs import InstructionModel, Storage, Work
-from edgefactor.export.packing import BLOCK_CHANNELS, encoded_bytes, row_order
+from edgefactor.export.packing import (
+    BLOCK_CHANNELS,
+    FOLD_TAPS,
+    encoded_bytes,
+    folded_order,
+    row_order,
+)
 
 BYTES_4BIT_MVE = Decoder(
     symbol="ef_decoder_bytes_4bit_mve",
     sources=("ef_mve.h", "ef_decoder_bytes_4bit_mve.c"),
     code_bytes=64,
 )
-DEPTHWISE_LANES = 8
+DEPTHWISE_LANES = 16
 # Strips of raw weights: what is saved beyond this many pixels is not worth the RAM.
 ENOUGH_RAW_PIXELS = 8
 MVE_DECODE = {1: 16.0, 2: 16.0, 3: 16.0, 4: 0.45, 5: 16.0, 6: 16.0}
@@ -87,12 +93,56 @@ CONV_MVE = Variant(
 )
 
 
-def _why_not_depthwise(geometry: ConvGeometry) -> str:
+# ---- dense, 4 bits -------------------------------------------------------------------------------
+
+
+def _why_not_4bit(geometry: ConvGeometry, encoding: Encoding) -> str:
+    if encoding.bits != 4:
+        return "only for weights of 4 bits"
+    return "" if geometry.is_dense else "not a dense layer"
+
+
+def _whole_steps(geometry: ConvGeometry) -> int:
+    return -(-geometry.taps // FOLD_TAPS) * FOLD_TAPS
+
+
+def _folded_storage(geometry: ConvGeometry, encoding: Encoding) -> Storage:
+    tile = _whole_steps(geometry) * BLOCK_CHANNELS
+    return Storage(codes=tile * channel_blocks(geometry), tile_codes=tile)
+
+
+DENSE_4BIT_MVE = Variant(
+    kernel="ef_dense_s8_4bit_mve",
+    sources=(*HEADERS, "ef_attributes.h", "ef_mve.h", "ef_dense_s8_4bit_mve.c"),
+    needs_dsp=False,
+    needs_mve=True,
+    why_not=lambda geometry, proof, encoding: _why_not_4bit(geometry, encoding),
+    order=lambda codes, geometry, padding: folded_order(codes, padding),
+    pack=lambda order, encoding: ("uint8_t", encoded_bytes(order, encoding)),
+    value_offset=0,
+    input_offset=0,
+    storage=_folded_storage,
+    strips=lambda geometry, encoding: (1,),
+    strip_bytes=lambda geometry, strip: _whole_steps(geometry),
+    work=lambda geometry, strip: Work(pixels=1, strips=1, gathered=geometry.taps),
+    decoder=lambda encoding: NO_DECODER,
+    model=InstructionModel(
+        mac=0.25, gather=0.25, output=1.0, block=55.0, strip=100.0, decode={4: 0.0}
+    ),
+    # The whole input is copied out first.
+    in_place=lambda geometry: geometry.out_c <= geometry.taps,
+    written=flat_strips,
+)
+
+# ---- depthwise -----------------------------------------------------------------------------------
+
+
+def _why_not_depthwise(geometry: ConvGeometry, proof: ConvProof) -> str:
     if not geometry.is_depthwise or geometry.out_c != geometry.in_c:
         return "not a depthwise convolution with multiplier 1"
     if geometry.in_c < DEPTHWISE_LANES:
         return f"fewer than {DEPTHWISE_LANES} channels"
-    return ""
+    return proof.doubled
 
 
 def _depthwise_storage(geometry: ConvGeometry, encoding: Encoding) -> Storage:
@@ -113,7 +163,7 @@ DEPTHWISE_MVE = Variant(
     sources=(*HEADERS, "ef_mve.h", "ef_depthwise_s8_mve.c"),
     needs_dsp=False,
     needs_mve=True,
-    why_not=lambda geometry, proof, encoding: _why_not_depthwise(geometry),
+    why_not=lambda geometry, proof, encoding: _why_not_depthwise(geometry, proof),
     order=lambda codes, geometry, padding: codes.reshape(geometry.out_c, -1).T.reshape(-1),
     pack=CONV_MVE.pack,
     value_offset=0,
@@ -121,9 +171,7 @@ DEPTHWISE_MVE = Variant(
     storage=_depthwise_storage,
     strips=lambda geometry, encoding: (1,),
     # A pointer for every tap, and a line of padding.
-    strip_bytes=lambda geometry, strip: (
-        POINTER_BYTES * geometry.k_h * geometry.k_w + geometry.in_c
-    ),
+    strip_bytes=lambda geometry, strip: POINTER_BYTES * geometry.k_h * geometry.k_w + geometry.in_c,
     work=lambda geometry, strip: Work(
         pixels=geometry.pixels,
         strips=1,

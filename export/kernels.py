@@ -16,7 +16,7 @@ from edgefactor.errors import OptionError
 from edgefactor.export.codebook import Encoding, Int8Array, find_encodings, named_encoding
 from edgefactor.export.conv_dsp import CONV_DSP, DENSE_DSP, DENSE_PAIRS_DSP, DEPTHWISE_DSP, ROWS_DSP
 from edgefactor.export.conv_geometry import UINT16_MAX, ConvGeometry, ConvProof, prove_ranges
-from edgefactor.export.conv_mve import CONV_MVE, DEPTHWISE_MVE
+from edgefactor.export.conv_mve import CONV_MVE, DENSE_4BIT_MVE, DEPTHWISE_MVE
 from edgefactor.export.conv_portable import CONV, DEPTHWISE, REFERENCE
 from edgefactor.export.conv_variants import Variant
 from edgefactor.export.kernel_costs import ARGS_BYTES, CHANNEL_BYTES
@@ -43,6 +43,7 @@ VARIANTS: tuple[Variant, ...] = (
     DENSE_PAIRS_DSP,
     DEPTHWISE_DSP,
     CONV_MVE,
+    DENSE_4BIT_MVE,
     DEPTHWISE_MVE,
 )
 """What a layer may get."""

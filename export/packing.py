@@ -14,6 +14,7 @@ from edgefactor.export.codebook import ByteArray, Encoding, Int8Array, encode
 
 BLOCK_CHANNELS = 4
 BLOCK_TAPS = 4
+FOLD_TAPS = 32
 
 
 def _blocks(codes: Int8Array, groups: int, taps_multiple: int, padding: int) -> Int8Array:
@@ -34,6 +35,15 @@ def block_order(codes: Int8Array, groups: int, padding: int) -> Int8Array:
 def row_order(codes: Int8Array, groups: int, padding: int) -> Int8Array:
     """[block][4 channels][k], flat: whole rows, for the vector kernels."""
     return _blocks(codes, groups, 1, padding).reshape(-1)
+
+
+def folded_order(codes: Int8Array, padding: int) -> Int8Array:
+    """[block][4 channels][k], each run of 32 taps in the order 0, 16, 1, 17, ..., flat.
+
+    Two codes of 4 bits share a byte: a vector of 16 bytes is two vectors of codes in order.
+    """
+    blocks = _blocks(codes, 1, FOLD_TAPS, padding)
+    return blocks.reshape(-1, 2, FOLD_TAPS // 2).transpose(0, 2, 1).reshape(-1)
 
 
 def o8_order(codes: Int8Array, groups: int, padding: int) -> Int8Array:

@@ -70,7 +70,12 @@ void ef_depthwise_s8_dsp(const ef_conv2d_args *a, const int8_t *in, int8_t *out,
  * group has a multiple of 4 output channels. */
 void ef_conv2d_s8_mve(const ef_conv2d_args *a, const int8_t *in, int8_t *out, void *scratch);
 
-/* For MVE: depthwise with multiplier 1 and 8 channels or more. Weights in HWO order. */
+/* For MVE: a dense layer with 4-bit weights, decoded in registers. Rows padded to a multiple of 32
+ * taps and 4 channels, in each run of 32 the taps in the order 0, 16, 1, 17, ... */
+void ef_dense_s8_4bit_mve(const ef_conv2d_args *a, const int8_t *in, int8_t *out, void *scratch);
+
+/* For MVE: depthwise with multiplier 1, 16 channels or more, all shifts to the right. Weights in
+ * HWO order. */
 void ef_depthwise_s8_mve(const ef_conv2d_args *a, const int8_t *in, int8_t *out, void *scratch);
 
 #ifdef __cplusplus

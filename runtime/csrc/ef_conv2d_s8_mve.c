@@ -13,26 +13,28 @@ static void gather(const ef_conv2d_args *a, const int8_t *in, int32_t y, int32_t
     const int32_t group_in_c = a->in_c / a->groups;
     /* taps of a line that lie together are copied together */
     const int32_t run = a->groups == 1 && a->dilation_w == 1 ? a->kernel_w : 1;
-    for (int32_t ky = a->kernel_h; ky != 0; ky--) {
-        int32_t x = x0;
-        for (int32_t kx = 0; kx < a->kernel_w; kx += run) {
-            const int32_t bytes = run * group_in_c;
-            const int32_t left = between(-x, 0, run) * group_in_c;
-            const int32_t right = between(x + run - a->in_w, 0, run) * group_in_c;
-            if (y < 0 || y >= a->in_h || left + right >= bytes) {
-                memset(to, a->in_zero_point, (size_t)bytes);
+    const int32_t bytes = run * group_in_c;
+    const int32_t line = a->in_w * a->in_c;
+    for (int32_t kx = a->kernel_w; kx > 0; kx -= run) {
+        const int32_t left = between(-x0, 0, run) * group_in_c;
+        const int32_t right = between(x0 + run - a->in_w, 0, run) * group_in_c;
+        const int8_t *from = in + y * line + x0 * a->in_c + (int32_t)first_c + left;
+        int8_t *target = to;
+        for (int32_t row = y, ky = a->kernel_h; ky != 0; ky--) {
+            if (row < 0 || row >= a->in_h || left + right >= bytes) {
+                memset(target, a->in_zero_point, (size_t)bytes);
             } else {
-                const int8_t *from = in + (y * a->in_w + x) * a->in_c + first_c + left;
                 if (left + right != 0) {
-                    memset(to, a->in_zero_point, (size_t)left);
-                    memset(to + bytes - right, a->in_zero_point, (size_t)right);
+                    memset(target, a->in_zero_point, (size_t)bytes);
                 }
-                ef_mve_copy(to + left, from, (uint32_t)(bytes - left - right));
+                ef_mve_copy(target + left, from, (uint32_t)(bytes - left - right));
             }
-            to += bytes;
-            x += a->dilation_w;
+            from += line * a->dilation_h;
+            target += a->kernel_w * group_in_c;
+            row += a->dilation_h;
         }
-        y += a->dilation_h;
+        to += bytes;
+        x0 += a->dilation_w;
     }
 }
 

@@ -67,8 +67,35 @@ static inline int32x4_t ef_mve_requantize(int32x4_t acc, int32x4_t multiplier, i
 }
 #endif
 
-/* Up to four output channels of one pixel: dot products of x with the four rows of w, k values
- * each, then bias, requantization and clamp. */
+#if EF_HAS_MVE
+static inline void ef_mve_store(const ef_mve_output *o, int32x4_t sums, int8_t *out)
+{
+    int32x4_t acc = vaddq_s32(sums, o->bias);
+    acc = ef_mve_requantize(acc, o->multiplier, o->left, o->right);
+    acc = vaddq_n_s32(acc, o->zero_point);
+    acc = vminq_s32(vmaxq_s32(acc, o->low), o->high);
+    vstrbq_p_s32(out, acc, o->channels);
+}
+#endif
+
+/* Bias, requantization and clamp of the sums of up to four channels. */
+static inline void ef_mve_finish(const ef_mve_output *o, const int32_t *sums, int8_t *out)
+{
+#if EF_HAS_MVE
+    ef_mve_store(o, vldrwq_s32(sums), out);
+#else
+    const ef_conv2d_args *a = o->args;
+    for (uint32_t c = 0; c < o->channels; c++) {
+        const uint32_t oc = o->first + c;
+        const int32_t scaled =
+            ef_requantize(sums[c] + a->bias[oc], a->multiplier[oc], a->shift[oc]);
+        out[c] = ef_clamp_s8(scaled + a->out_zero_point, a->clamp_min, a->clamp_max);
+    }
+#endif
+}
+
+/* Up to four output channels of one pixel from the dot products of x with the four rows of w, k
+ * values each. */
 static inline void ef_mve_dot_4(const ef_mve_output *o, const int8_t *x, const int8_t *w,
                                 uint32_t k, int8_t *out)
 {
@@ -80,7 +107,7 @@ static inline void ef_mve_dot_4(const ef_mve_output *o, const int8_t *x, const i
     int32_t s1 = 0;
     int32_t s2 = 0;
     int32_t s3 = 0;
-    int32x4_t acc;
+    int32x4_t sums;
     __asm__ volatile("dlstp.8 lr, %[k]\n"
                      "1:\n"
                      "vldrb.8 q0, [%[x]], #16\n"
@@ -93,29 +120,23 @@ static inline void ef_mve_dot_4(const ef_mve_output *o, const int8_t *x, const i
                      "vldrb.8 q1, [%[w3]], #16\n"
                      "vmladava.s8 %[s3], q0, q1\n"
                      "letp lr, 1b\n"
-                     "vmov %q[acc][2], %q[acc][0], %[s0], %[s2]\n"
-                     "vmov %q[acc][3], %q[acc][1], %[s1], %[s3]\n"
-                     : [acc] "=&w"(acc), [x] "+r"(x), [w0] "+r"(w), [w1] "+r"(w1),
+                     "vmov %q[sums][2], %q[sums][0], %[s0], %[s2]\n"
+                     "vmov %q[sums][3], %q[sums][1], %[s1], %[s3]\n"
+                     : [sums] "=&w"(sums), [x] "+r"(x), [w0] "+r"(w), [w1] "+r"(w1),
                        [w2] "+r"(w2), [w3] "+r"(w3), [s0] "+Te"(s0), [s1] "+Te"(s1),
                        [s2] "+Te"(s2), [s3] "+Te"(s3)
                      : [k] "r"(k)
                      : "q0", "q1", "lr", "memory");
-    acc = vaddq_s32(acc, o->bias);
-    acc = ef_mve_requantize(acc, o->multiplier, o->left, o->right);
-    acc = vaddq_n_s32(acc, o->zero_point);
-    acc = vminq_s32(vmaxq_s32(acc, o->low), o->high);
-    vstrbq_p_s32(out, acc, o->channels);
+    ef_mve_store(o, sums, out);
 #else
-    const ef_conv2d_args *a = o->args;
-    for (uint32_t c = 0; c < o->channels; c++) {
-        const uint32_t oc = o->first + c;
-        int32_t acc = a->bias[oc];
+    int32_t sums[EF_MVE_CHANNELS];
+    for (uint32_t r = 0; r < EF_MVE_CHANNELS; r++) {
+        sums[r] = 0;
         for (uint32_t i = 0; i < k; i++) {
-            acc += x[i] * w[c * k + i];
+            sums[r] += x[i] * w[r * k + i];
         }
-        acc = ef_requantize(acc, a->multiplier[oc], a->shift[oc]) + a->out_zero_point;
-        out[c] = ef_clamp_s8(acc, a->clamp_min, a->clamp_max);
     }
+    ef_mve_finish(o, sums, out);
 #endif
 }
 

@@ -70,7 +70,7 @@ def test_clang_build_is_clean_and_equal(kernel: str) -> None:
 @pytest.mark.parametrize("kernel", KERNELS)
 @pytest.mark.parametrize("encoding_values", [255, 16, 5])
 def test_turned_weight_bit_is_seen(kernel: str, encoding_values: int) -> None:
-    name = "depthwise 3x3" if "depthwise" in kernel else "dense small"
+    name = "depthwise 3x3" if "depthwise" in kernel else "dense"
     # Large inputs and no saturation: every weight's top bits show.
     g = CASES[name].geometry
     layer = make_layer(name, g, values=encoding_values, seed=2, spread=15.0)
