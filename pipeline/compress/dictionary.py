@@ -7,6 +7,7 @@ directions, Engan et al. 1999), rescaled to length 1. The layer becomes V, then 
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -53,8 +54,6 @@ def learn_dictionary(
         iterations: Turns; the best result of all is returned.
         seed: Of the rows that the atoms start from.
     """
-    from sklearn.linear_model import orthogonal_mp_gram
-
     generator = np.random.default_rng(seed)
     size = max(float((matrix**2).sum()), 1e-30)
     # Principal directions first: where as many atoms as the rank are allowed, nothing is lost.
@@ -64,18 +63,7 @@ def learn_dictionary(
     basis = _unit(np.concatenate([principal, extra]) if len(extra) else principal, generator)
     best: Dictionary | None = None
     for _ in range(iterations):
-        codes = (
-            np.asarray(
-                orthogonal_mp_gram(
-                    basis @ basis.T + 1e-10 * np.eye(atoms),
-                    basis @ matrix.T,
-                    n_nonzero_coefs=nonzeros,
-                ),
-                np.float64,
-            )
-            .reshape(atoms, -1)
-            .T
-        )
+        codes = _pursue(matrix, basis, nonzeros)
         error = float(((matrix - codes @ basis) ** 2).sum()) / size
         if best is None or error < best.error:
             best = Dictionary(codes=codes, atoms=basis, error=error)
@@ -83,6 +71,19 @@ def learn_dictionary(
         basis = _unit(np.asarray(better, np.float64), generator)
     assert best is not None
     return best
+
+
+def _pursue(matrix: FloatArray, basis: FloatArray, nonzeros: int) -> FloatArray:
+    """Codes of all rows by orthogonal matching pursuit, [rows, atoms]."""
+    from sklearn.linear_model import orthogonal_mp_gram
+
+    # A row that fewer atoms give exactly ends early, which is no reason for a warning.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        codes = orthogonal_mp_gram(
+            basis @ basis.T + 1e-10 * np.eye(len(basis)), basis @ matrix.T, n_nonzero_coefs=nonzeros
+        )
+    return np.asarray(codes, np.float64).reshape(len(basis), -1).T
 
 
 def _unit(rows: FloatArray, generator: np.random.Generator) -> FloatArray:

@@ -83,6 +83,7 @@ class Factorization(Method):
     """Replaces layers by a sequence of plain ones."""
 
     options = FactorOptions
+    replaces_layers = True
     #: Whether the last factor's weights are free to be fitted.
     refits = True
 

@@ -26,6 +26,9 @@ from edgefactor.pipeline.compress.ranks import Candidate, allocate, energy_rank,
 
 #: Parts of the largest useful rank that are tried for sensitivity.
 FRACTIONS = (0.05, 0.1, 0.2, 0.3, 0.45, 0.6, 0.8)
+#: Of a layer with more inputs than this the second moment is not looked at: its eigenvectors
+#: would take minutes.
+_MOST_INPUTS = 1024
 #: Inputs on which one candidate is judged.
 _JUDGED = 64
 
@@ -78,6 +81,9 @@ class RankedFactorization(Factorization):
         self, model: nn.Module, name: str, options: RankOptions, site: Site
     ) -> FloatArray | None:
         if not (self.uses_moment and options.refit and site.inputs is not None):
+            return None
+        weight = model.get_submodule(name).weight
+        if not isinstance(weight, torch.Tensor) or weight.shape[1] > _MOST_INPUTS:
             return None
         moment = observe.second_moment(model, name, site.inputs)
         array = moment.cpu().double().numpy()

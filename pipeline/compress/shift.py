@@ -62,13 +62,13 @@ def equal_groups(channels: int, taps: int) -> NDArray[np.intp]:
 
 
 def assign_taps(energy: FloatArray) -> NDArray[np.intp]:
-    """The tap of each channel that keeps most, with as many channels for each tap.
+    """The tap of each channel that keeps most, with about as many channels for each tap.
 
     Args:
         energy: [channels, taps], squared weights of each channel at each tap.
 
     Returns:
-        Per channel its tap; what `equal_groups` leaves over goes wherever it keeps most.
+        Per channel its tap; none has more than channels / taps, rounded up.
     """
     from scipy.optimize import linear_sum_assignment
 
