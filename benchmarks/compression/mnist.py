@@ -135,6 +135,7 @@ def main() -> None:
     parser.add_argument("network", choices=FACTORIES)
     parser.add_argument("--shared", type=Path, default=Path("../shared"))
     parser.add_argument("--output", type=Path, default=Path("build/compression"))
+    parser.add_argument("--reference", type=Path, help="state dict of the float network")
     parser.add_argument("--recipe", help="TOML; the network's own beside this file by default")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
@@ -147,22 +148,19 @@ def main() -> None:
     context = Context(
         trainer=TorchTrainer(), train=train, evaluation=test, seed=arguments.seed, progress=show
     )
-    context.trainer.fit(model, REFERENCE[arguments.network], context, label="reference")
     arguments.output.mkdir(parents=True, exist_ok=True)
-    torch.save(model.state_dict(), arguments.output / f"{arguments.network}.pt")
+    if arguments.reference:
+        model.load_state_dict(torch.load(arguments.reference, weights_only=True))
+    else:
+        context.trainer.fit(model, REFERENCE[arguments.network], context, label="reference")
+        torch.save(model.state_dict(), arguments.output / f"{arguments.network}.pt")
     place = arguments.recipe or str(HERE / f"{arguments.network}.toml")
     recipe = load_recipe(place, BY_NAME)
     reference = error(model, context)
     outcome = apply_recipe(model, recipe, BY_NAME, context)
     result = freeze(model)
     final = error(result, context)
-    save(
-        result,
-        outcome,
-        recipe,
-        (train.inputs[0][:1],),
-        arguments.output / f"{arguments.network}.pt2",
-    )
+    save(result, outcome, recipe, [train.inputs[0][:1]], arguments.output / f"{recipe.name}.pt2")
     text = table(arguments.network, outcome)
     seconds = time.monotonic() - started
     facts = {

@@ -14,6 +14,7 @@ from edgefactor.pipeline.compress import (
     pruning,
     share,
     shift,
+    soft_sharing,
     spatial,
     svd,
     tucker,
@@ -31,6 +32,7 @@ METHODS: tuple[Method, ...] = (
     dictionary.SparseDictionary(),
     pruning.Prune(),
     share.Share(),
+    soft_sharing.SoftSharing(),
     fine_tune.FineTune(),
     fine_tune.Huffman(),
 )
