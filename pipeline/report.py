@@ -158,6 +158,7 @@ class Report:
     verified: tuple[str, ...]
     not_verified: tuple[NotVerified, ...]
     notes: tuple[str, ...] = ()
+    stripes: Mapping[str, Any] | None = None
 
     @property
     def ok(self) -> bool:
@@ -189,6 +190,7 @@ class Report:
                     "arena": self.ram.planned_arena,
                     "arena_lower_bound": self.ram.arena_lower_bound,
                 },
+                "stripes": None if self.stripes is None else dict(self.stripes),
             },
             "instructions": {
                 "per_inference": self.instructions,
@@ -257,6 +259,7 @@ def from_dict(data: Mapping[str, Any]) -> Report:
         verified=tuple(data["verified"]),
         not_verified=tuple(NotVerified(**entry) for entry in data["not_verified"]),
         notes=tuple(data["notes"]),
+        stripes=ram.get("stripes"),
     )
 
 
