@@ -232,6 +232,33 @@ def _global_pool(
     ]
 
 
+def drop_expands(graph: OnnxGraph) -> None:
+    """An Expand goes where it changes nothing, or where what reads it broadcasts by itself."""
+    for node in list(graph.nodes):
+        if node.op_type != "Expand" or node.output[0] in graph.outputs:
+            continue
+        shape = graph.shapes.get(node.input[0])
+        if shape is None:
+            continue
+        readers = graph.consumers(node.output[0])
+        same = shape == graph.shapes.get(node.output[0])
+        if same or all(_broadcasts(graph, reader, node, shape) for reader in readers):
+            graph.nodes = [n for n in graph.nodes if n is not node]
+            graph.rename_input(node.output[0], node.input[0])
+
+
+def _broadcasts(
+    graph: OnnxGraph, reader: onnx.NodeProto, expand: onnx.NodeProto, shape: tuple[int, ...]
+) -> bool:
+    """Whether a reader of an Expand gives the same shape without it."""
+    if reader.op_type not in ("Add", "Sub", "Mul", "Div"):
+        return False
+    shapes = [
+        shape if name == expand.output[0] else graph.shapes.get(name, ()) for name in reader.input
+    ]
+    return np.broadcast_shapes(*shapes) == graph.shapes.get(reader.output[0])
+
+
 def merge_views(graph: OnnxGraph) -> None:
     """A Reshape that only feeds another Reshape goes."""
     for node in list(graph.nodes):
@@ -250,6 +277,7 @@ PASSES: tuple[Callable[[OnnxGraph], None], ...] = (
     normalise_gemm,
     fold_batch_norm,
     mean_to_global_pool,
+    drop_expands,
     make_views_static,
     merge_views,
     remove_identities,

@@ -131,6 +131,10 @@ class _Lowering:
             return tensor
         key = (tensor, shape, ())
         if key not in self.reordered:
+            data = self.tensors[tensor].data
+            if data is not None:
+                self.reordered[key] = self.add_constant(data.reshape(shape), f"{tensor}.view")
+                return self.reordered[key]
             made = self.emit(Reshape, [tensor], shape, hint=f"{tensor}.view", new_shape=shape)
             self.reordered[key] = made
             self.viewed[made] = tensor
@@ -204,13 +208,17 @@ class _Lowering:
             before = tuple(onnx_shape[axis] for axis in stored)
             source = self.view(tensor, before)
             move = tuple(stored.index(axis) for axis in perm)
-            moved = self.emit(
-                Transpose,
-                [source],
-                tuple(before[axis] for axis in move),
-                hint=f"{tensor}.t",
-                perm=move,
-            )
+            data = self.tensors[source].data
+            if data is not None:
+                moved = self.add_constant(np.transpose(data, move), f"{tensor}.t")
+            else:
+                moved = self.emit(
+                    Transpose,
+                    [source],
+                    tuple(before[axis] for axis in move),
+                    hint=f"{tensor}.t",
+                    perm=move,
+                )
             self.reordered[key] = self.view(moved, shape)
         return self.reordered[key]
 

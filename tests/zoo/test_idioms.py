@@ -1,0 +1,352 @@
+"""How torchvision and timm write networks: each idiom exports unchanged and runs everywhere alike.
+
+A table of small functions and modules; they are traced together, as tracing takes a second however
+small the network, and one by one under ``slow``.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils import fuse_conv_bn_eval, parametrizations
+
+from edgefactor.export.ir import Graph
+from edgefactor.export.onnx_writer import write_onnx
+from edgefactor.export.ports import decode_outputs, encode_inputs
+from edgefactor.export.reference import run_samples
+from edgefactor.pipeline.example import choose_inputs
+from edgefactor.pipeline.float_stages import float_stages
+from edgefactor.pipeline.load import load
+from tests.export.graphs import lowered, to_int8
+from tests.export.ops.every_runtime import check_everywhere
+from tests.pipeline.networks import give_statistics, program
+
+Shape = tuple[int, ...]
+MAP: Shape = (1, 4, 8, 8)
+Made = Callable[[], nn.Module]
+
+
+class Function(nn.Module):
+    """A convolution, then what is tested, so that it meets a channels-last map."""
+
+    def __init__(self, function: Callable[[Tensor], object], channels: int = 4) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 1)
+        self.function = function
+
+    def forward(self, x: Tensor) -> object:
+        return self.function(self.conv(x))
+
+
+class ConvNormAct(nn.Sequential):
+    """As timm and torchvision.ops.misc name it."""
+
+    def __init__(self, i: int, o: int, act: nn.Module, stride: int = 1, groups: int = 1) -> None:
+        conv = nn.Conv2d(i, o, 3, stride, 1, groups=groups, bias=False)
+        super().__init__(conv, nn.BatchNorm2d(o), act)
+
+
+class Residual(nn.Module):
+    """timm: ``x = block(x) + shortcut`` with a residual that is kept aside, activation in place."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1 = ConvNormAct(4, 4, nn.ReLU(inplace=True))
+        self.conv2 = ConvNormAct(4, 4, nn.Identity())
+        self.act = nn.ReLU(inplace=True)
+        self.drop_path = nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        shortcut = x
+        x = self.drop_path(self.conv2(self.conv1(x)))
+        x += shortcut
+        return self.act(x)
+
+
+class Branches(nn.Module):
+    """GoogLeNet: branches with a pool among them, concatenated through a list."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.branches = nn.ModuleList(
+            [
+                nn.Conv2d(4, 2, 1),
+                nn.Sequential(nn.Conv2d(4, 2, 1), nn.Conv2d(2, 3, 3, padding=1)),
+                nn.Sequential(nn.MaxPool2d(3, 1, 1), nn.Conv2d(4, 2, 1)),
+            ]
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        outputs = [branch(x) for branch in self.branches]
+        return torch.cat(outputs, dim=1)
+
+
+class ShuffleUnit(nn.Module):
+    """torchvision's ShuffleNetV2: half of the channels pass, then both halves are shuffled."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.branch = ConvNormAct(2, 2, nn.ReLU(inplace=True), groups=2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x1, x2 = x.chunk(2, dim=1)
+        out = torch.cat((x1, self.branch(x2)), dim=1)
+        n, channels, height, width = out.size()
+        out = out.view(n, 2, channels // 2, height, width)
+        return torch.transpose(out, 1, 2).contiguous().view(n, channels, height, width)
+
+
+class SqueezeExcitation(nn.Module):
+    """torchvision.ops.SqueezeExcitation."""
+
+    def __init__(self, gate: Callable[[], nn.Module]) -> None:
+        super().__init__()
+        self.avgpool = nn.AdaptiveAvgPool2d(1)
+        self.fc1, self.fc2 = nn.Conv2d(4, 2, 1), nn.Conv2d(2, 4, 1)
+        self.activation, self.scale_activation = nn.ReLU(), gate()
+
+    def forward(self, x: Tensor) -> Tensor:
+        scale = self.fc2(self.activation(self.fc1(self.avgpool(x))))
+        return self.scale_activation(scale) * x
+
+
+class ChannelAttention(nn.Module):
+    """timm's CBAM: means and maxima through the same layers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc1, self.fc2 = nn.Conv2d(4, 2, 1, bias=False), nn.Conv2d(2, 4, 1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        mean = self.fc2(F.relu(self.fc1(x.mean((2, 3), keepdim=True))))
+        peak = self.fc2(F.relu(self.fc1(x.amax((2, 3), keepdim=True))))
+        return x * (mean + peak).sigmoid()
+
+
+def weight_norm() -> nn.Module:
+    return nn.Sequential(parametrizations.weight_norm(nn.Conv2d(4, 3, 3)), nn.ReLU())
+
+
+def spectral_norm() -> nn.Module:
+    return parametrizations.spectral_norm(nn.Linear(8, 3))
+
+
+def fused() -> nn.Module:
+    block = ConvNormAct(4, 4, nn.ReLU())
+    give_statistics(block)
+    return nn.Sequential(fuse_conv_bn_eval(block[0], block[1]), nn.ReLU6())
+
+
+def layered() -> nn.Module:
+    """Sequential in Sequential, with norms, identities and dropout of all kinds."""
+    return give_statistics(
+        nn.Sequential(
+            nn.Sequential(ConvNormAct(4, 4, nn.Hardswish(inplace=True)), nn.Dropout2d(0.1)),
+            nn.Sequential(nn.Sequential(ConvNormAct(4, 6, nn.SiLU(inplace=True), 2))),
+            nn.Sequential(nn.Identity(), nn.AdaptiveAvgPool2d((1, 1)), nn.Flatten(1)),
+            nn.Sequential(nn.Dropout(0.2, inplace=True), nn.Linear(6, 3)),
+        )
+    )
+
+
+def activation(make: Callable[[], nn.Module]) -> Made:
+    return lambda: nn.Sequential(nn.Conv2d(4, 4, 1), make())
+
+
+def function(apply: Callable[[Tensor], object]) -> Made:
+    return lambda: Function(apply)
+
+
+def patches(x: Tensor) -> Tensor:
+    """einops: ``rearrange(x, "b c (h p) (w q) -> b (h w) (p q c)", p=2, q=2)``."""
+    b, c, h, w = x.shape
+    x = x.reshape(b, c, h // 2, 2, w // 2, 2).permute(0, 2, 4, 3, 5, 1)
+    return x.reshape(b, h // 2 * (w // 2), 4 * c)
+
+
+def space_to_depth(x: Tensor) -> Tensor:
+    """YOLOv5's Focus."""
+    quarters = [x[..., ::2, ::2], x[..., 1::2, ::2], x[..., ::2, 1::2], x[..., 1::2, 1::2]]
+    return torch.cat(quarters, 1)
+
+
+IDIOMS: dict[str, tuple[Made, Shape]] = {
+    "adaptive pool to 2 x 4": (activation(lambda: nn.AdaptiveAvgPool2d((2, 4))), MAP),
+    "adaptive pool keeping rows": (activation(lambda: nn.AdaptiveAvgPool2d((None, 1))), MAP),
+    "adaptive maximum to 4 x 2": (activation(lambda: nn.AdaptiveMaxPool2d((4, 2))), MAP),
+    "adaptive pool of a line": (lambda: nn.AdaptiveAvgPool1d(4), (1, 3, 12)),
+    "functional pools": (function(lambda x: F.max_pool2d(F.avg_pool2d(x, 2), 3, 1, 1)), MAP),
+    "functional head": (
+        function(lambda x: torch.flatten(F.adaptive_avg_pool2d(x, 1), 1).softmax(1)),
+        MAP,
+    ),
+    "einops patches": (function(patches), MAP),
+    "focus": (function(space_to_depth), MAP),
+    "mean([2, 3])": (function(lambda x: x.mean([2, 3])), MAP),
+    "mean of channels": (function(lambda x: x.mean(1, keepdim=True)), MAP),
+    "mean of rows": (function(lambda x: x.mean(dim=-2)), MAP),
+    "amax": (function(lambda x: x.amax(dim=(2, 3))), MAP),
+    "flatten from axis 2": (activation(lambda: nn.Flatten(start_dim=2)), MAP),
+    "flatten axes 1 to 2": (activation(lambda: nn.Flatten(1, 2)), MAP),
+    "unflatten": (lambda: nn.Sequential(nn.Linear(6, 8), nn.Unflatten(1, (2, 2, 2))), (1, 6)),
+    "view(size, -1)": (function(lambda x: x.view(x.size(0), -1)), MAP),
+    "tokens": (function(lambda x: x.flatten(2).transpose(1, 2)), MAP),
+    "chunk": (function(lambda x: torch.mul(*x.chunk(2, dim=1))), MAP),
+    "split with sizes": (
+        function(lambda x: [part.relu() for part in torch.split(x, [1, 3], dim=1)]),
+        MAP,
+    ),
+    "split of rows": (function(lambda x: sum(x.split(2, dim=2))), MAP),
+    "unbind and stack": (function(lambda x: torch.stack(x.unbind(1)[::-1], 1)), MAP),
+    "every second channel": (function(lambda x: x[:, ::2]), MAP),
+    "crop": (function(lambda x: x[:, :, 1:-1, 2:]), MAP),
+    "select": (function(lambda x: x[:, 0]), MAP),
+    "narrow": (function(lambda x: x.narrow(2, 1, 4)), MAP),
+    "roll": (function(lambda x: torch.roll(x, 2, dims=3)), MAP),
+    "in-place ReLU": (activation(lambda: nn.ReLU(inplace=True)), MAP),
+    "ReLU6": (activation(nn.ReLU6), MAP),
+    "hard swish": (activation(nn.Hardswish), MAP),
+    "hard sigmoid": (activation(nn.Hardsigmoid), MAP),
+    "hard tanh": (activation(lambda: nn.Hardtanh(-0.5, 0.7)), MAP),
+    "SiLU": (activation(nn.SiLU), MAP),
+    "x * sigmoid(x)": (function(lambda x: x * torch.sigmoid(x)), MAP),
+    "leaky ReLU": (activation(lambda: nn.LeakyReLU(0.2)), MAP),
+    "PReLU": (activation(nn.PReLU), MAP),
+    "PReLU by channel": (activation(lambda: nn.PReLU(4)), MAP),
+    "clamp": (function(lambda x: x.clamp(-0.4, 0.6)), MAP),
+    "clamp_min": (function(lambda x: torch.clamp_min(x, 0)), MAP),
+    "arithmetic with numbers": (function(lambda x: (1 - x) / 2 + x * 0.3 - 0.1), MAP),
+    "abs and neg": (function(lambda x: -x.abs()), MAP),
+    "zero pad": (lambda: nn.Sequential(nn.ZeroPad2d((1, 2, 0, 1)), nn.Conv2d(4, 3, 3)), MAP),
+    "constant pad": (activation(lambda: nn.ConstantPad2d((1, 0, 2, 1), 0.25)), MAP),
+    "pad with a number": (function(lambda x: F.pad(x, [1, 1, 1, 1], value=-0.5)), MAP),
+    "negative pad": (function(lambda x: F.pad(x, [-1, -1, 1, 0])), MAP),
+    "pad of channels": (function(lambda x: F.pad(x, (0, 0, 0, 0, 1, 2))), MAP),
+    "average that counts padding": (activation(lambda: nn.AvgPool2d(3, 2, 1)), MAP),
+    "average that does not": (
+        activation(lambda: nn.AvgPool2d(3, 1, 1, count_include_pad=False)),
+        MAP,
+    ),
+    "maximum in ceil mode": (activation(lambda: nn.MaxPool2d(3, 2, ceil_mode=True)), MAP),
+    "average in ceil mode": (activation(lambda: nn.AvgPool2d(3, 2, ceil_mode=True)), MAP),
+    "nearest upsampling": (function(lambda x: F.interpolate(x, scale_factor=2)), MAP),
+    "upsampling to a size": (function(lambda x: F.interpolate(x, size=(16, 24))), MAP),
+    "Upsample": (activation(lambda: nn.Upsample(scale_factor=(2, 1), mode="nearest")), MAP),
+    "pixel shuffle": (activation(lambda: nn.PixelShuffle(2)), MAP),
+    "pixel unshuffle": (activation(lambda: nn.PixelUnshuffle(2)), MAP),
+    "channel shuffle": (activation(lambda: nn.ChannelShuffle(2)), MAP),
+    "ShuffleNet unit": (lambda: give_statistics(ShuffleUnit()), MAP),
+    "residual": (lambda: give_statistics(Residual()), MAP),
+    "branches": (Branches, MAP),
+    "squeeze-and-excite, sigmoid": (lambda: SqueezeExcitation(nn.Sigmoid), MAP),
+    "squeeze-and-excite, hard": (lambda: SqueezeExcitation(nn.Hardsigmoid), MAP),
+    "channel attention": (ChannelAttention, MAP),
+    "weight norm": (weight_norm, MAP),
+    "spectral norm": (spectral_norm, (1, 8)),
+    "fused batch norm": (fused, MAP),
+    "Sequential of Sequential": (layered, MAP),
+    "bottleneck in nn.Sequential": (
+        lambda: give_statistics(nn.Sequential(*[ConvNormAct(4, 4, nn.ReLU6()) for _ in range(3)])),
+        MAP,
+    ),
+    "log softmax": (lambda: nn.Sequential(nn.Linear(6, 5), nn.LogSoftmax(dim=-1)), (1, 6)),
+    "constant beside, channels last": (
+        lambda: nn.Sequential(
+            Function(lambda x: torch.cat([x, torch.linspace(-2, 1, 128).view(1, 2, 8, 8)], 1)),
+            nn.Conv2d(6, 2, 1),
+        ),
+        MAP,
+    ),
+    "movedim": (function(lambda x: x.movedim(1, -1)), MAP),
+    "expand": (function(lambda x: x + x.mean((2, 3), keepdim=True).expand_as(x)), MAP),
+    "square": (function(lambda x: x * x), MAP),
+    "where the map is cut and joined": (
+        function(lambda x: torch.cat([x[:, :, 4:], x[:, :, :4]], dim=2)),
+        MAP,
+    ),
+    "constant beside": (
+        function(lambda x: torch.cat([x, torch.linspace(-1, 1, 64).view(1, 1, 8, 8)], 1)),
+        MAP,
+    ),
+}
+
+
+def leaves(result: object) -> list[Tensor]:
+    if isinstance(result, Tensor):
+        return [result]
+    assert isinstance(result, (list, tuple))
+    return [tensor for item in result for tensor in leaves(item)]
+
+
+class Together(nn.Module):
+    """Idioms side by side."""
+
+    def __init__(self, parts: list[nn.Module]) -> None:
+        super().__init__()
+        self.parts = nn.ModuleList(parts)
+
+    def forward(self, *inputs: Tensor) -> list[Tensor]:
+        results = [part(x) for part, x in zip(self.parts, inputs, strict=True)]
+        return leaves(results)
+
+
+def made(names: list[str]) -> tuple[nn.Module, list[Shape]]:
+    torch.manual_seed(3)
+    return (
+        Together([IDIOMS[name][0]() for name in names]).eval(),
+        [IDIOMS[name][1] for name in names],
+    )
+
+
+def run_float(graph: Graph, inputs: list[np.ndarray]) -> list[np.ndarray]:
+    session = onnxruntime.InferenceSession(
+        write_onnx(graph).SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    feeds = {port.name: array for port, array in zip(graph.inputs, inputs, strict=True)}
+    return session.run([port.name for port in graph.outputs], feeds)
+
+
+def check(module: nn.Module, graph: Graph, shapes: list[Shape], folder: Path) -> None:
+    """PyTorch, the float Graph, the int8 Graph, LiteRT, TFLM and C."""
+    generator = np.random.default_rng(4)
+    inputs = [generator.standard_normal(shape).astype(np.float32) for shape in shapes]
+    with torch.no_grad():
+        expected = [t.numpy() for t in leaves(module(*map(torch.from_numpy, inputs)))]
+    for port, array, wanted in zip(graph.outputs, run_float(graph, inputs), expected, strict=True):
+        assert array.shape == wanted.shape, port.name
+        np.testing.assert_allclose(array, wanted, rtol=1e-4, atol=1e-5, err_msg=port.name)
+    int8 = to_int8(graph, inputs)
+    codes = encode_inputs(int8, inputs)
+    real = decode_outputs(int8, run_samples(int8, codes))
+    for port, array, wanted in zip(int8.outputs, real, expected, strict=True):
+        step = int8.tensors[port.tensor].quant.scale
+        np.testing.assert_allclose(
+            array.reshape(wanted.shape), wanted, atol=8 * step, err_msg=port.name
+        )
+    check_everywhere(int8, {name: array[0] for name, array in codes.items()}, folder)
+
+
+def test_all_idioms_side_by_side(tmp_path: Path) -> None:
+    module, shapes = made(list(IDIOMS))
+    check(module, lowered(module, *shapes).graph, shapes, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", IDIOMS)
+def test_each_on_its_own(name: str, tmp_path: Path) -> None:
+    module, shapes = made([name])
+    check(module, lowered(module, *shapes).graph, shapes, tmp_path)
+
+
+def test_program_with_a_dynamic_batch(tmp_path: Path) -> None:
+    torch.manual_seed(3)
+    module = layered().eval()
+    file = program(tmp_path / "net.pt2", module, torch.randn(4, *MAP[1:]), dynamic=True)
+    loaded = load(file)
+    graph = float_stages(loaded, choose_inputs(loaded, ()), "net", lambda _: None).graph
+    check(module, graph, [MAP], tmp_path)
