@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgefactor.errors import UnsupportedOperatorError
-from edgefactor.export import kernels, numerics
+from edgefactor.export import kernels, numerics, sparse_conv
 from edgefactor.export.ir import Array, Graph, Op, Quantization, Tensor, constant
 from edgefactor.export.layer_code import CTarget, LayerCode
 from edgefactor.export.ops.activation import Activation, activation_onnx, activation_range
@@ -421,16 +421,28 @@ class ConvFamily(Family):
             clamp_min=low,
             clamp_max=high,
         )
-        return kernels.choose_conv(
-            geometry,
+        encoding = target.encoding_of(op.name)
+        numbers = (
             np.asarray(weights.values, np.int8),
             np.asarray(bias.values, np.int32),
             multiplier.astype(np.int32),
             shift.astype(np.int32),
+        )
+        dense = kernels.choose_conv(
+            geometry,
+            *numbers,
             input_name=op.inputs[0],
             features=target.features,
             optimize=target.optimize,
-            encoding=target.encoding_of(op.name),
+            encoding=None if encoding == sparse_conv.NAME else encoding,
+        )
+        return sparse_conv.prefer_sparse(
+            dense,
+            geometry,
+            *numbers,
+            input_name=op.inputs[0],
+            optimize=target.optimize,
+            encoding=encoding,
         )
 
 
