@@ -112,9 +112,11 @@ class ShiftFamily(Family):
         # of 2 * x and 2^30 to the upper 31 bits gives x for every x.
         unit = Quantization(scales=(1.0,) * channels, axis=3)
         filters = builder.int8(kernels.transpose(1, 2, 0)[None], unit, f"{op.name}/taps")
+        # TFLite lets the bias be absent, but LiteRT's optimized kernel then reads through NULL.
+        bias = builder.int32(np.zeros(channels, np.int32), f"{op.name}/bias")
         builder.op(
             "DEPTHWISE_CONV_2D",
-            [builder.tensor(x.name), filters],
+            [builder.tensor(x.name), filters, bias],
             [builder.tensor(op.outputs[0])],
             "DepthwiseConv2DOptions",
             version=3,

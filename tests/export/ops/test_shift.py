@@ -13,9 +13,11 @@ from edgefactor.export.onnx_writer import codes_to_graph, quantized_name, write_
 from edgefactor.export.ops import family_of
 from edgefactor.export.ops.family import Node
 from edgefactor.export.ops.shift import FAMILY, Shift, one_hot_kernels, shift_runs
+from edgefactor.export.tflite_writer import write_tflite
 from edgefactor.pipeline.fuse import fuse
 from edgefactor.pipeline.lower import lower
 from edgefactor.runtime.host import HostRunner
+from edgefactor.runtime.litert_runner import LiteRtRunner
 from tests.export.ops.every_runtime import (
     CODES,
     activation,
@@ -108,6 +110,18 @@ def test_onnx_runtime_moves_the_codes():
     op = graph.ops[0]
     expected = family_of(op).reference(op, [graph.tensors["x"]], graph.tensors["y"], [codes])
     np.testing.assert_array_equal(run_onnx(graph, codes), expected)
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+def test_optimized_kernels_of_litert(case):
+    """Those that run where nobody asks for the reference ones; the product with 1 is exact too."""
+    graph = case_graph(*case)
+    codes = np.random.default_rng(1).integers(-128, 128, graph.tensors["x"].shape).astype(np.int8)
+    op = graph.ops[0]
+    expected = family_of(op).reference(op, [graph.tensors["x"]], graph.tensors["y"], [codes])
+    runner = LiteRtRunner(write_tflite(graph), reference=False)
+    found = runner.run({"x": codes[None]}, ["y"])["y"]
+    np.testing.assert_array_equal(found.reshape(expected.shape), expected)
 
 
 def test_the_multiplier_of_one_keeps_every_accumulator():
