@@ -1,0 +1,374 @@
+"""Small random networks of all claimed operators, as ONNX models.
+
+Several inputs and outputs, branches that meet again, odd sizes, tensors that several operators
+read, constants of every broadcast shape, any order of axes. What is drawn comes from hypothesis,
+which can shrink it, or from a seed.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import helper, numpy_helper
+
+T = TypeVar("T")
+Shape = tuple[int, ...]
+Real = NDArray[np.float32]
+OPSET = 18
+#: Elements that a tensor may have, at most.
+LARGEST = 600
+
+
+class Draw(Protocol):
+    """Where decisions come from."""
+
+    def integer(self, low: int, high: int) -> int:
+        """A number in [low, high]."""
+
+
+@dataclass(frozen=True, slots=True)
+class SeededDraw:
+    """Decisions from a generator."""
+
+    generator: np.random.Generator
+
+    def integer(self, low: int, high: int) -> int:
+        return int(self.generator.integers(low, high + 1))
+
+
+@dataclass(frozen=True, slots=True)
+class HypothesisDraw:
+    """Decisions from hypothesis; ``draw`` is what a composite strategy is given."""
+
+    draw: Callable[..., Any]
+
+    def integer(self, low: int, high: int) -> int:
+        from hypothesis import strategies as st
+
+        return int(self.draw(st.integers(low, high)))
+
+
+@dataclass(slots=True)
+class Network:
+    """A network while it grows.
+
+    Attributes:
+        draw: Decides.
+        generator: Gives weights.
+        shapes: Shape of every activation, in order.
+    """
+
+    draw: Draw
+    generator: np.random.Generator
+    shapes: dict[str, Shape] = field(default_factory=dict)
+    nodes: list[onnx.NodeProto] = field(default_factory=list)
+    constants: list[onnx.TensorProto] = field(default_factory=list)
+    inputs: list[str] = field(default_factory=list)
+
+    def choose(self, options: Sequence[T]) -> T:
+        return options[self.draw.integer(0, len(options) - 1)]
+
+    def flag(self) -> bool:
+        return bool(self.draw.integer(0, 1))
+
+    def constant(self, array: NDArray[Any]) -> str:
+        name = f"c{len(self.constants)}"
+        self.constants.append(numpy_helper.from_array(np.asarray(array), name))
+        return name
+
+    def normal(self, *shape: int) -> str:
+        return self.constant(self.generator.standard_normal(shape).astype(np.float32))
+
+    def node(self, kind: str, inputs: Sequence[str], *shapes: Shape, **attributes: Any) -> str:
+        names = [f"v{len(self.shapes) + index}" for index in range(len(shapes))]
+        number = len(self.nodes)
+        self.nodes.append(helper.make_node(kind, inputs, names, name=f"n{number}", **attributes))
+        self.shapes.update(zip(names, shapes, strict=True))
+        return names[0]
+
+    def shape(self, value: str) -> Shape:
+        return self.shapes[value]
+
+
+def _window(net: Network, size: int) -> tuple[int, int, int, int, int]:
+    """Kernel, stride, dilation, padding before and behind, for one axis."""
+    kernel = net.draw.integer(1, min(size, 4))
+    dilation = net.draw.integer(1, 2) if (kernel - 1) * 2 < size else 1
+    before = net.draw.integer(0, min(kernel - 1, 2))
+    behind = net.draw.integer(0, min(kernel - 1, 2))
+    return kernel, net.draw.integer(1, 3), dilation, before, behind
+
+
+def _spatial(size: int, window: tuple[int, int, int, int, int]) -> int:
+    kernel, stride, dilation, before, behind = window
+    return (size + before + behind - (kernel - 1) * dilation - 1) // stride + 1
+
+
+def _conv(net: Network, x: str) -> None:
+    n, channels, *sizes = net.shape(x)
+    windows = [_window(net, size) for size in sizes]
+    groups = net.choose([g for g in range(1, channels + 1) if channels % g == 0])
+    out = groups * net.draw.integer(1, 3)
+    kernel = [w[0] for w in windows]
+    inputs = [x, net.normal(out, channels // groups, *kernel)]
+    if net.flag():
+        inputs.append(net.normal(out))
+    net.node(
+        "Conv",
+        inputs,
+        (n, out, *map(_spatial, sizes, windows)),
+        group=groups,
+        strides=[w[1] for w in windows],
+        dilations=[w[2] for w in windows],
+        pads=[*(w[3] for w in windows), *(w[4] for w in windows)],
+        kernel_shape=kernel,
+    )
+
+
+def _pool(net: Network, x: str) -> None:
+    n, channels, *sizes = net.shape(x)
+    kind = net.choose(["MaxPool", "AveragePool"])
+    windows = [(k, s, 1, b, e) for k, s, _, b, e in (_window(net, size) for size in sizes)]
+    attributes: dict[str, Any] = {}
+    if kind == "AveragePool":
+        attributes["count_include_pad"] = 1
+    net.node(
+        kind,
+        [x],
+        (n, channels, *map(_spatial, sizes, windows)),
+        kernel_shape=[w[0] for w in windows],
+        strides=[w[1] for w in windows],
+        pads=[*(w[3] for w in windows), *(w[4] for w in windows)],
+        **attributes,
+    )
+
+
+def _global_pool(net: Network, x: str) -> None:
+    shape = net.shape(x)
+    kind = net.choose(["GlobalAveragePool", "GlobalMaxPool"])
+    net.node(kind, [x], (*shape[:2], *(1 for _ in shape[2:])))
+
+
+def _batch_norm(net: Network, x: str) -> None:
+    channels = net.shape(x)[1]
+    rows = net.generator.uniform(0.5, 1.5, (2, channels)).astype(np.float32)
+    values = [net.constant(rows[0]), net.normal(channels), net.normal(channels)]
+    net.node("BatchNormalization", [x, *values, net.constant(rows[1])], net.shape(x))
+
+
+def _resize(net: Network, x: str) -> None:
+    n, channels, height, width = net.shape(x)
+    rows, columns = net.draw.integer(1, 3), net.draw.integer(1, 3)
+    if n * channels * height * rows * width * columns > LARGEST:
+        return
+    net.node(
+        "Resize",
+        [x, "", net.constant(np.array([1, 1, rows, columns], np.float32))],
+        (n, channels, height * rows, width * columns),
+        mode="nearest",
+        coordinate_transformation_mode="asymmetric",
+        nearest_mode="floor",
+    )
+
+
+def _blocks(net: Network, x: str) -> None:
+    n, channels, height, width = net.shape(x)
+    if channels % 4 == 0:
+        mode = net.choose(["DCR", "CRD"])
+        shape = (n, channels // 4, 2 * height, 2 * width)
+        net.node("DepthToSpace", [x], shape, blocksize=2, mode=mode)
+    elif height % 2 == width % 2 == 0:
+        net.node("SpaceToDepth", [x], (n, 4 * channels, height // 2, width // 2), blocksize=2)
+
+
+def _dense(net: Network, x: str) -> None:
+    shape = net.shape(x)
+    out = net.draw.integer(1, 6)
+    if len(shape) == 2 and net.flag():
+        net.node("Gemm", [x, net.normal(out, shape[1]), net.normal(out)], (shape[0], out), transB=1)
+    else:
+        net.node("MatMul", [x, net.normal(shape[-1], out)], (*shape[:-1], out))
+
+
+def _unary(net: Network, x: str) -> None:
+    kind = net.choose(["Relu", "Sigmoid", "Tanh", "HardSwish", "Abs", "Neg", "Identity"])
+    net.node(kind, [x], net.shape(x))
+
+
+def _unary_with_numbers(net: Network, x: str) -> None:
+    kind = net.choose(["Clip", "LeakyRelu", "HardSigmoid", "SiLU", "PRelu"])
+    shape = net.shape(x)
+    if kind == "SiLU":
+        net.node("Mul", [x, net.node("Sigmoid", [x], shape)], shape)
+    elif kind == "PRelu":
+        if len(shape) > 2:
+            net.node("PRelu", [x, net.normal(shape[1], *(1 for _ in shape[2:]))], shape)
+    elif kind == "Clip":
+        ends = sorted(net.generator.uniform(-1, 1, 2))
+        net.node("Clip", [x, *(net.constant(np.float32(end)) for end in ends)], shape)
+    else:
+        net.node(kind, [x], shape, alpha=float(net.generator.uniform(0.05, 0.5)))
+
+
+def _softmax(net: Network, x: str) -> None:
+    kind = net.choose(["Softmax", "LogSoftmax"])
+    rank = len(net.shape(x))
+    net.node(kind, [x], net.shape(x), axis=net.draw.integer(1, rank - 1))
+
+
+def _transpose(net: Network, x: str) -> None:
+    shape = net.shape(x)
+    rest = list(range(1, len(shape)))
+    perm = [0]
+    while rest:
+        perm.append(rest.pop(net.draw.integer(0, len(rest) - 1)))
+    net.node("Transpose", [x], tuple(shape[axis] for axis in perm), perm=perm)
+
+
+def _reshape(net: Network, x: str) -> None:
+    left = int(np.prod(net.shape(x)))
+    sizes = [1]
+    for _ in range(net.draw.integer(0, 2)):
+        size = net.choose([s for s in range(1, left + 1) if left % s == 0])
+        sizes.append(size)
+        left //= size
+    new = (*sizes, left)
+    net.node("Reshape", [x, net.constant(np.array(new, np.int64))], new)
+
+
+def _slice(net: Network, x: str) -> None:
+    shape = list(net.shape(x))
+    axis = net.draw.integer(1, len(shape) - 1)
+    start = net.draw.integer(0, shape[axis] - 1)
+    end, step = net.draw.integer(start + 1, shape[axis]), net.draw.integer(1, 3)
+    numbers = [net.constant(np.array([n], np.int64)) for n in (start, end, axis, step)]
+    shape[axis] = -(-(end - start) // step)
+    net.node("Slice", [x, *numbers], tuple(shape))
+
+
+def _split(net: Network, x: str) -> None:
+    shape = net.shape(x)
+    axis = net.draw.integer(1, len(shape) - 1)
+    if shape[axis] < 2:
+        return
+    first = net.draw.integer(1, shape[axis] - 1)
+    sizes = (first, shape[axis] - first)
+    parts = [(*shape[:axis], size, *shape[axis + 1 :]) for size in sizes]
+    net.node("Split", [x, net.constant(np.array(sizes, np.int64))], *parts, axis=axis)
+
+
+def _concat(net: Network, x: str) -> None:
+    shape = net.shape(x)
+    axis = net.draw.integer(1, len(shape) - 1)
+    rest = shape[:axis] + shape[axis + 1 :]
+    fitting = [
+        name
+        for name, other in net.shapes.items()
+        if len(other) == len(shape) and other[:axis] + other[axis + 1 :] == rest
+    ]
+    parts = [x, net.choose(fitting)]
+    lengths = [net.shape(part)[axis] for part in parts]
+    if net.flag():
+        lengths.append(net.draw.integer(1, 3))
+        parts.append(net.normal(*shape[:axis], lengths[-1], *shape[axis + 1 :]))
+    out = (*shape[:axis], sum(lengths), *shape[axis + 1 :])
+    if np.prod(out) <= LARGEST:
+        net.node("Concat", parts, out, axis=axis)
+
+
+def _pad(net: Network, x: str) -> None:
+    shape = net.shape(x)
+    amounts = np.zeros((2, len(shape)), np.int64)
+    for axis in range(1, len(shape)):
+        amounts[:, axis] = net.draw.integer(0, 2), net.draw.integer(0, 1)
+    out = tuple(int(size) for size in np.array(shape) + amounts.sum(axis=0))
+    if np.prod(out) <= LARGEST:
+        net.node("Pad", [x, net.constant(amounts.reshape(-1))], out)
+
+
+def _reduce(net: Network, x: str) -> None:
+    shape = net.shape(x)
+    kind = net.choose(["ReduceMean", "ReduceMax"])
+    axes = [axis for axis in range(1, len(shape)) if net.flag()] or [len(shape) - 1]
+    keep = net.flag()
+    out = tuple(
+        1 if axis in axes else size for axis, size in enumerate(shape) if keep or axis not in axes
+    )
+    inputs = [x, net.constant(np.array(axes, np.int64))]
+    net.node(kind, inputs, out, keepdims=int(keep))
+
+
+def _binary(net: Network, x: str) -> None:
+    kind, shape = net.choose(["Add", "Sub", "Mul"]), net.shape(x)
+    fitting = [name for name, other in net.shapes.items() if _broadcasts(shape, other)]
+    other = net.choose(fitting)
+    pair = [x, other] if net.flag() else [other, x]
+    net.node(kind, pair, tuple(np.broadcast_shapes(shape, net.shape(other))))
+
+
+def _with_constant(net: Network, x: str) -> None:
+    kind, shape = net.choose(["Add", "Sub", "Mul", "Div"]), net.shape(x)
+    seen = tuple(1 if net.flag() else size for size in shape)[net.draw.integer(0, len(shape)) :]
+    numbers = net.generator.uniform(0.5, 2, seen).astype(np.float32)
+    numbers *= net.generator.choice([-1, 1], seen).astype(np.float32)
+    held = net.constant(numbers)
+    pair = [held, x] if kind != "Div" and net.flag() else [x, held]
+    net.node(kind, pair, shape)
+
+
+def _broadcasts(shape: Shape, other: Shape) -> bool:
+    pairs = zip(shape[::-1], other[::-1], strict=False)
+    return all(a == b or 1 in (a, b) for a, b in pairs) and len(shape) == len(other)
+
+
+#: What may follow a value, by its rank.
+STEPS: dict[int, tuple[Callable[[Network, str], None], ...]] = {}
+_ANY = (
+    _dense, _unary, _unary_with_numbers, _softmax, _transpose, _reshape, _slice, _split, _concat,
+    _pad, _reduce, _binary, _binary, _with_constant,
+)  # fmt: skip
+STEPS[2] = _ANY
+STEPS[3] = (*_ANY, _conv, _conv, _pool, _batch_norm, _global_pool)
+STEPS[4] = (*STEPS[3], _conv, _conv, _resize, _blocks)
+
+
+def random_network(draw: Draw, seed: int) -> onnx.ModelProto:
+    """A model of one to three inputs and one to eight steps; what nothing reads is an output."""
+    net = Network(draw, np.random.default_rng(seed))
+    for index in range(draw.integer(1, 3)):
+        rank = net.choose([4, 4, 3, 2])
+        shape = (1, *(draw.integer(1, 7) for _ in range(rank - 1)))
+        if index and net.flag():
+            shape = net.shape(net.inputs[0])
+        net.inputs.append(f"x{index}")
+        net.shapes[f"x{index}"] = shape
+    for _ in range(draw.integer(1, 8)):
+        ready = [name for name, shape in net.shapes.items() if 2 <= len(shape) <= 4]
+        # The newest values more often, so that networks are deep as well as wide.
+        value = net.choose([*ready, *ready[-2:], ready[-1]])
+        net.choose(STEPS[len(net.shape(value))])(net, value)
+    if not net.nodes:
+        net.node("Relu", [net.inputs[0]], net.shape(net.inputs[0]))
+    read = {name for node in net.nodes for name in node.input}
+    computed = [name for node in net.nodes for name in node.output]
+    outputs = [name for name in computed if name not in read or draw.integer(0, 5) == 5]
+    used = [name for name in net.inputs if name in read]
+    model = helper.make_model(
+        helper.make_graph(
+            net.nodes,
+            "random",
+            [_info(net, name) for name in used],
+            [_info(net, name) for name in outputs],
+            net.constants,
+        ),
+        opset_imports=[helper.make_opsetid("", OPSET)],
+        ir_version=9,
+    )
+    return onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
+
+
+def _info(net: Network, name: str) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, net.shape(name))
