@@ -1,6 +1,6 @@
 """What is known of a convolution kernel of runtime/csrc, as data.
 
-The kernels themselves are described in ``conv_portable``, ``conv_dsp`` and ``conv_mve``.
+The kernels themselves are described in ``conv_portable``, ``conv_dsp``, ``conv_mve``, ``conv_swar``.
 """
 
 from __future__ import annotations
@@ -49,6 +49,7 @@ class Variant:
         sources: Files it needs, headers included.
         needs_dsp: Whether it wants the DSP instructions. It runs everywhere, only slowly.
         needs_mve: The same for the vector extension.
+        needs_plain_multiply: Whether it pays only where nothing multiplies and adds at once.
         why_not: (geometry, proof, encoding) -> why it cannot run the layer, or "".
         order: (codes, geometry, padding code) -> codes in the kernel's order.
         pack: (order, encoding) -> C type and elements of the weight array.
@@ -82,6 +83,7 @@ class Variant:
     in_place: Callable[[ConvGeometry], bool]
     written: Callable[[ConvGeometry, int], NDArray[np.int64] | None]
     needs_mve: bool = False
+    needs_plain_multiply: bool = False
 
     def scratch(self, geometry: ConvGeometry, encoding: Encoding, strip: int) -> ScratchLayout:
         """The scratch of the kernel for strips of so many output pixels."""

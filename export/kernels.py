@@ -18,6 +18,7 @@ from edgefactor.export.conv_dsp import CONV_DSP, DENSE_DSP, DENSE_PAIRS_DSP, DEP
 from edgefactor.export.conv_geometry import UINT16_MAX, ConvGeometry, ConvProof, prove_ranges
 from edgefactor.export.conv_mve import CONV_MVE, DENSE_4BIT_MVE, DEPTHWISE_MVE
 from edgefactor.export.conv_portable import CONV, DEPTHWISE, REFERENCE
+from edgefactor.export.conv_swar import CONV_SWAR
 from edgefactor.export.conv_variants import Variant
 from edgefactor.export.kernel_costs import ARGS_BYTES, CHANNEL_BYTES
 from edgefactor.export.layer_code import (
@@ -45,6 +46,7 @@ VARIANTS: tuple[Variant, ...] = (
     CONV_MVE,
     DENSE_4BIT_MVE,
     DEPTHWISE_MVE,
+    CONV_SWAR,
 )
 """What a layer may get."""
 ALL_VARIANTS = (*VARIANTS, REFERENCE)
@@ -166,6 +168,8 @@ def _consider(
                 reason = "the target has no DSP instructions"
             elif variant.needs_mve and not features.mve:
                 reason = "the target has no vector extension"
+            elif variant.needs_plain_multiply and kernel is None and not features.plain_multiply:
+                reason = "the target multiplies and adds in one instruction"
             else:
                 reason = variant.why_not(geometry, layer.proof, encoding)
             if reason:

@@ -31,6 +31,11 @@ class IsaFeatures:
     mve: bool = False
     unaligned: bool = False
 
+    @property
+    def plain_multiply(self) -> bool:
+        """Whether nothing multiplies and adds at once: Armv6-M, the one without unaligned loads."""
+        return not (self.dsp or self.mve or self.unaligned)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CTarget:

@@ -48,6 +48,10 @@ void ef_conv2d_s8(const ef_conv2d_args *a, const int8_t *in, int8_t *out, void *
  * May write in place if out_c == in_c and the map keeps its size. */
 void ef_depthwise_s8(const ef_conv2d_args *a, const int8_t *in, int8_t *out, void *scratch);
 
+/* For cores without multiply-accumulate: two pixels with one multiply (ef_swar.h). Weights and biases
+ * as ef_conv2d_s8 wants them, all shifts to the right. */
+void ef_conv2d_s8_swar(const ef_conv2d_args *a, const int8_t *in, int8_t *out, void *scratch);
+
 /* For cores with SMLAD. Weights in o8 order (ef_o8.h). `in` is 4-aligned. */
 void ef_conv2d_s8_dsp(const ef_conv2d_args *a, const int8_t *in, int8_t *out, void *scratch);
 

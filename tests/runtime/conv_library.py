@@ -28,6 +28,7 @@ CONV_FILES = (
     "ef_o8*.c",
     "ef_plane*.c",
     "ef_pairs*.c",
+    "ef_swar*.c",
 )
 
 
