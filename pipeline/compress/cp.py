@@ -66,7 +66,7 @@ class Canonical(RankedFactorization):
     name = "cp"
     summary = "1x1, columns, rows, 1x1 in place of a convolution (CP)"
 
-    def fits(self, layer: nn.Module) -> str:
+    def fits(self, layer: nn.Module, options: Any = None) -> str:
         return plain_window(layer)
 
     def matrices(self, layer: nn.Module) -> tuple[FloatArray, ...]:

@@ -70,7 +70,7 @@ class Depthwise(Factorization):
     summary = "a window per channel and a 1x1 layer in place of a convolution"
     options = DepthwiseOptions
 
-    def fits(self, layer: nn.Module) -> str:
+    def fits(self, layer: nn.Module, options: Any = None) -> str:
         return plain_window(layer)
 
     def replacements(

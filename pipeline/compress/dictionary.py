@@ -123,7 +123,7 @@ class SparseDictionary(Factorization):
     options = DictionaryOptions
     refits = False  # a fit would fill the zeros
 
-    def fits(self, layer: nn.Module) -> str:
+    def fits(self, layer: nn.Module, options: Any = None) -> str:
         return Svd().fits(layer)
 
     def replacements(

@@ -88,8 +88,13 @@ class Factorization(Method):
     refits = True
 
     @abstractmethod
-    def fits(self, layer: nn.Module) -> str:
-        """Why the method has nothing to do with a layer; empty if it can replace it."""
+    def fits(self, layer: nn.Module, options: Any = None) -> str:
+        """Why the method has nothing to do with a layer; empty if it can replace it.
+
+        Args:
+            layer: The layer.
+            options: Of the step; None to ask about the layer alone.
+        """
 
     @abstractmethod
     def replacements(
@@ -104,7 +109,7 @@ class Factorization(Method):
         self, model: nn.Module, layer_names: Sequence[str], options: Any, context: Context
     ) -> StepResult:
         """Replaces the layers that fit and pay; see the base class."""
-        reasons = {name: self.fits(model.get_submodule(name)) for name in layer_names}
+        reasons = {name: self.fits(model.get_submodule(name), options) for name in layer_names}
         names = [name for name in layer_names if not reasons[name]]
         notes = [f"{name} stays: {reason}" for name, reason in reasons.items() if reason]
         if not names:

@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from edgefactor.errors import OptionError
 from edgefactor.pipeline.compress.conv_parts import conv_part, weights_of
 from edgefactor.pipeline.compress.factorization import Factorization, FactorOptions, Site
 from edgefactor.pipeline.compress.method import check_range
@@ -60,10 +59,15 @@ class Grouped(Factorization):
     summary = "a convolution in groups, 1/G of the weights and multiplications"
     options = GroupedOptions
 
-    def fits(self, layer: nn.Module) -> str:
+    def fits(self, layer: nn.Module, options: Any = None) -> str:
         if not isinstance(layer, nn.Conv2d):
             return "it is no convolution"
-        return f"it has {layer.groups} groups already" if layer.groups > 1 else ""
+        if layer.groups > 1:
+            return f"it has {layer.groups} groups already"
+        channels = layer.in_channels, layer.out_channels
+        if options is not None and any(number % options.groups for number in channels):
+            return f"{options.groups} groups do not divide {channels[0]} and {channels[1]} channels"
+        return ""
 
     def replacements(
         self, model: nn.Module, names: Sequence[str], options: Any, site: Site
@@ -72,14 +76,6 @@ class Grouped(Factorization):
         for name in names:
             layer = model.get_submodule(name)
             assert isinstance(layer, nn.Conv2d)
-            if layer.in_channels % options.groups or layer.out_channels % options.groups:
-                raise OptionError(
-                    "The groups do not divide the layer's channels",
-                    where=name,
-                    found=f"{options.groups} groups",
-                    expected=f"a divisor of {layer.in_channels} and {layer.out_channels}",
-                    hint="Leave the layer out by a pattern such as !name.",
-                )
             kept, lost = diagonal_blocks(weights_of(layer), options.groups)
             part = conv_part(
                 layer, kept, rows=True, columns=True, groups=options.groups, bias=layer.bias

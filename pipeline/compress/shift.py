@@ -113,7 +113,7 @@ class ShiftConv(Factorization):
     def needs(self, options: Any) -> Need:
         return Need.NOTHING if options.taps == "fixed" else Need.DATA
 
-    def fits(self, layer: nn.Module) -> str:
+    def fits(self, layer: nn.Module, options: Any = None) -> str:
         reason = plain_window(layer)
         if reason:
             return reason

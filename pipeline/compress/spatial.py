@@ -8,6 +8,8 @@ channels would need a map of its own in between, so its kernels are split jointl
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from torch import nn
@@ -64,7 +66,7 @@ class Spatial(RankedFactorization):
     name = "spatial"
     summary = "columns, then rows, in place of a window; depthwise per kernel, others jointly"
 
-    def fits(self, layer: nn.Module) -> str:
+    def fits(self, layer: nn.Module, options: Any = None) -> str:
         if not isinstance(layer, nn.Conv2d):
             return "it is no convolution"
         if min(layer.kernel_size) == 1:

@@ -6,6 +6,8 @@ weights: reduced-rank regression, exact for the inputs' second moments.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -74,7 +76,7 @@ class Svd(RankedFactorization):
     summary = "two thin layers for a dense or 1x1 layer, of the rank that is kept"
     uses_moment = True
 
-    def fits(self, layer: nn.Module) -> str:
+    def fits(self, layer: nn.Module, options: Any = None) -> str:
         if isinstance(layer, nn.Conv2d) and (layer.groups > 1 or layer.kernel_size != (1, 1)):
             return "it is no dense or 1x1 layer"
         return ""

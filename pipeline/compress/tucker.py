@@ -61,7 +61,7 @@ class Tucker(RankedFactorization):
     name = "tucker"
     summary = "1x1, a window between few maps, 1x1 in place of a convolution (Tucker-2)"
 
-    def fits(self, layer: nn.Module) -> str:
+    def fits(self, layer: nn.Module, options: Any = None) -> str:
         return plain_window(layer)
 
     def matrices(self, layer: nn.Module) -> tuple[FloatArray, ...]:

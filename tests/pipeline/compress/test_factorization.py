@@ -139,7 +139,7 @@ REFUSED = {
     "a rank larger than the layer": ("svd", ["4"], {"rank": 33}, "larger than the layer"),
     "more atoms than outputs": ("dictionary", ["4"], {"atoms": 97}, "does not fit"),
     "too many windows": ("depthwise", ["0"], {"multiplier": 10}, "does not fit"),
-    "groups that do not divide": ("grouped", ["0"], {"groups": 3}, "do not divide"),
+    "groups that do not divide": ("grouped", ["0"], {"groups": 3}, "No layer of the step"),
     "no layer it can do": ("svd", ["0"], {}, "No layer of the step"),
 }
 
@@ -150,6 +150,12 @@ REFUSED = {
 def test_refusals(method, layers, values, words):
     with pytest.raises(OptionError, match=words):
         apply(network(), method, layers, **values)
+
+
+def test_groups_leave_out_layers_that_they_do_not_divide():
+    result = apply(network(), "grouped", ["0", "4"], groups=32, must_save="nothing")
+    assert set(result.layers) == {"4"}
+    assert "do not divide 8 and 24" in result.notes[0]
 
 
 def test_dictionary_codes_stay_sparse_while_the_model_trains():
