@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from edgefactor.pipeline.compress import (
     cp,
+    deep_k_means,
     depthwise,
     dictionary,
     fine_tune,
     grouped,
     pruning,
+    quantizing,
     share,
+    share_vectors,
     shift,
     soft_sharing,
     spatial,
@@ -32,7 +35,12 @@ METHODS: tuple[Method, ...] = (
     dictionary.SparseDictionary(),
     pruning.Prune(),
     share.Share(),
+    share_vectors.ShareVectors(),
+    deep_k_means.DeepKMeans(),
     soft_sharing.SoftSharing(),
+    quantizing.Uniform(),
+    quantizing.Ternary(),
+    quantizing.Binary(),
     fine_tune.FineTune(),
     fine_tune.Huffman(),
 )

@@ -59,11 +59,22 @@ class Mixture(nn.Module):
         return means, self.log_precisions, torch.cat([first, others])
 
     def log_density(self, weights: Tensor) -> Tensor:
-        """Log of share times density, ``[weights, components]``."""
+        """Log of share times density, ``[weights, components]``.
+
+        A square in w for every component, so one product of matrices makes them all.
+        """
         means, log_precisions, log_shares = self.parts()
+        precisions = log_precisions.exp()
         constant = log_shares + 0.5 * (log_precisions - math.log(2 * math.pi))
-        off = weights[:, None] - means
-        return constant - 0.5 * off * off * log_precisions.exp()
+        powers = torch.stack([torch.ones_like(weights), weights, weights * weights], 1)
+        factors = torch.stack(
+            [
+                constant - 0.5 * means * means * precisions,
+                means * precisions,
+                -0.5 * precisions,
+            ]
+        )
+        return powers @ factors.to(weights.dtype)
 
     def complexity(self, weights: Tensor) -> Tensor:
         """Minus log prior of the weights and of the precisions: L_C of the paper."""

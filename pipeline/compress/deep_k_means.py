@@ -1,0 +1,189 @@
+"""Deep k-Means: retrain towards clusters of kernel rows, then share the rows.
+
+Wu et al. 2018 (arXiv 1806.09228). The penalty is lambda/2 (Tr W'W - Tr F'W'WF), whose gradient is
+lambda (W - W F F'); W has a kernel row in each column and F'F = I. The paper takes the k leading
+eigenvectors of W'W for F. Rows of a 3 x 3 kernel have three numbers, so W'W has rank 3 and for
+k >= 3 that relaxed penalty is zero; then only the discrete F, the normalised membership of the
+clusters, pulls at all: the penalty is half lambda times the k-means error. Both are here;
+"clusters" is the default, and "spectral" says so where it has no effect.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from edgefactor.pipeline.compress.context import Context, TrainingOptions
+from edgefactor.pipeline.compress.method import (
+    Method,
+    Need,
+    Options,
+    PerLayer,
+    StepResult,
+    check_range,
+)
+from edgefactor.pipeline.compress.share_vectors import (
+    ShareVectorsOptions,
+    group_size,
+    share_layer,
+)
+from edgefactor.pipeline.compress.shared_weight import to_groups, unparametrize, weight_of
+from edgefactor.pipeline.compress.vector_kmeans import cluster_vectors
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeepKMeansOptions(Options):
+    """Options of ``deep-k-means``.
+
+    Attributes:
+        values: Vectors a layer, one number or by layer; 0 for 256, or a quarter of the rows.
+        strength: Lambda of the penalty; 0 shares without it (the paper's "WR").
+        penalty: "clusters" or "spectral", see the module.
+        renew: Steps between two computations of F.
+        d: Weights a vector in dense and 1x1 layers, which have no kernel rows to speak of.
+        retraining: With the penalty.
+        training: Of the shared vectors after it; none by default.
+    """
+
+    values: PerLayer = field(default_factory=lambda: PerLayer.of(0))
+    strength: float = 1e-3
+    penalty: Literal["clusters", "spectral"] = "clusters"
+    renew: int = 100
+    d: int = 4
+    retraining: TrainingOptions = field(default_factory=lambda: TrainingOptions(epochs=2))
+    training: TrainingOptions = field(default_factory=TrainingOptions)
+
+    def __post_init__(self) -> None:
+        check_range("strength", self.strength, 0, 1e6)
+        check_range("renew", self.renew, 1, 1 << 30)
+        check_range("d", self.d, 1, 64)
+        # The same checks as those of the vectors that it ends in.
+        ShareVectorsOptions(values=self.values)
+
+
+class Projection(nn.Module):
+    """W F F' of one layer, as what its rows are drawn to.
+
+    Args:
+        layer: A convolution or dense layer.
+        d: Weights a row.
+        k: Clusters.
+        kind: "clusters" or "spectral".
+        seed: Of k-means++.
+    """
+
+    basis: Tensor
+    index: Tensor
+
+    def __init__(self, layer: nn.Module, d: int, k: int, kind: str, seed: int) -> None:
+        super().__init__()
+        self.d, self.k, self.kind, self.seed = d, k, kind, seed
+        self._layer = [layer]  # in a list: not a module of this one, its weights are the model's
+        rows = self.rows().detach()
+        self.register_buffer("basis", torch.zeros(min(k, d), d).to(rows))
+        self.register_buffer("index", torch.zeros(len(rows), dtype=torch.int64).to(rows.device))
+        self.renew()
+
+    def rows(self) -> Tensor:
+        """``[N, d]``: W transposed."""
+        weight = self._layer[0].weight
+        assert isinstance(weight, Tensor)
+        return to_groups(weight, self.d, channels_last=False)
+
+    @torch.no_grad()
+    def renew(self) -> None:
+        """Computes F for the present weights."""
+        rows = self.rows().detach()
+        if self.kind == "spectral":
+            # The leading right singular vectors span the same projection: W F F' = U U' W.
+            _, _, right = torch.linalg.svd(rows, full_matrices=False)
+            self.basis.copy_(right[: len(self.basis)])
+            return
+        points = rows.cpu().double().numpy()
+        found = cluster_vectors(points, self.k, seed=self.seed)
+        self.index.copy_(torch.from_numpy(found.index))
+
+    def penalty(self) -> Tensor:
+        """``1/2 (Tr W'W - Tr F'W'WF)``: half the squared distance of W from W F F'."""
+        rows = self.rows()
+        if self.kind == "spectral":
+            return 0.5 * (rows.square().sum() - (rows @ self.basis.T).square().sum())
+        sums = torch.zeros(self.k, self.d, device=rows.device).index_add_(0, self.index, rows)
+        members = torch.bincount(self.index, minlength=self.k).clamp_min(1)
+        return 0.5 * (rows.square().sum() - (sums.square().sum(1) / members).sum())
+
+
+class DeepKMeans(Method):
+    """Retrains towards clustered rows, then shares them."""
+
+    name: ClassVar[str] = "deep-k-means"
+    summary: ClassVar[str] = "retrain with a k-means penalty, then share kernel rows"
+    options: ClassVar[type[Options]] = DeepKMeansOptions
+
+    def needs(self, options: DeepKMeansOptions) -> Need:
+        """What its trainings need."""
+        needs = {options.retraining.need, options.training.need}
+        return next((n for n in (Need.LABELS, Need.DATA) if n in needs), Need.NOTHING)
+
+    def apply(
+        self,
+        model: nn.Module,
+        layer_names: Sequence[str],
+        options: DeepKMeansOptions,
+        context: Context,
+    ) -> StepResult:
+        """Retrains with the penalty (unless strength is 0), shares rows, trains them."""
+        final = ShareVectorsOptions(values=options.values, layout="rows", d=options.d)
+        chosen: list[tuple[str, nn.Module, int]] = []
+        notes = []
+        for name in layer_names:
+            layer = model.get_submodule(name)
+            is_window = isinstance(layer, nn.Conv2d) and layer.kernel_size[1] > 1
+            d = group_size(layer, options.d, "rows" if is_window else "channels")
+            if weight_of(layer)[0].numel() % d:
+                notes.append(f"{name} was left: {d} does not divide its weights")
+                continue
+            unparametrize(layer)
+            chosen.append((name, layer, d))
+        projections = nn.ModuleList()
+        for number, (name, layer, d) in enumerate(chosen):
+            rows = weight_of(layer).numel() // d
+            k = int(options.values.value(name)) or max(1, min(256, rows // 4))
+            projections.append(
+                Projection(layer, d, min(k, rows), options.penalty, context.seed * 1_009 + number)
+            )
+            if options.penalty == "spectral" and k >= d:
+                notes.append(f"{name}: the spectral penalty is zero for K = {k} and rows of {d}")
+        parts = [part for part in projections if isinstance(part, Projection)]
+
+        def penalty() -> Tensor:
+            return options.strength * torch.stack([part.penalty() for part in parts]).sum()
+
+        def after_step(done: int, steps: int) -> None:
+            if done % options.renew == 0:
+                for part in parts:
+                    part.renew()
+
+        context.trainer.fit(
+            model,
+            options.retraining,
+            context,
+            label=f"{self.name}, retraining",
+            penalty=penalty if options.strength > 0 else None,
+            after_step=after_step if options.strength > 0 else None,
+            extra=projections,
+        )
+        retrained = context.accuracy(model)
+        layers: dict[str, dict[str, Any]] = {}
+        for number, (name, layer, d) in enumerate(chosen):
+            layers[name] = share_layer(
+                layer, name, d, final, None, seed=context.seed * 1_009 + number
+            )
+        shared = context.accuracy(model)
+        context.trainer.fit(model, options.training, context, label=self.name)
+        figures = {"accuracy_retrained": retrained, "accuracy_shared": shared}
+        return StepResult(layers=layers, figures=figures, notes=tuple(notes))
