@@ -212,17 +212,16 @@ def _alive_bytes(blocks: Sequence[Block], overlaps: Overlaps, step: int) -> int:
     return max(sum(sizes.values()) - waste, 0)
 
 
-def lower_bound(blocks: Sequence[Block], overlaps: Overlaps = MappingProxyType({})) -> int:
-    """Bytes that no placement can go below."""
+def lower_bound(
+    blocks: Sequence[Block], overlaps: Overlaps = MappingProxyType({}), *, since: int = -1
+) -> int:
+    """Bytes that no placement can go below, for what happens from step ``since`` on."""
     by_step: dict[int, dict[tuple[str, str], list[Overlap]]] = {}
     for pair, entries in overlaps.items():
         for overlap in entries:
             by_step.setdefault(overlap.step, {}).setdefault(pair, []).append(overlap)
-    steps = sorted({span.first for block in blocks for span in block.spans})
-    bound = max((block.size for block in blocks), default=0)
-    for step in steps:
-        bound = max(bound, _alive_bytes(blocks, by_step.get(step, {}), step))
-    return bound
+    steps = {max(span.first, since) for block in blocks for span in block.spans}
+    return max((_alive_bytes(blocks, by_step.get(step, {}), step) for step in steps), default=0)
 
 
 def place(blocks: Sequence[Block], overlaps: Overlaps = MappingProxyType({})) -> Placement:
@@ -237,7 +236,7 @@ def place(blocks: Sequence[Block], overlaps: Overlaps = MappingProxyType({})) ->
     """
     if not blocks:
         return Placement(offsets={}, arena_bytes=0, lower_bound_bytes=0)
-    bound = lower_bound(blocks, overlaps)
+    bound = max(lower_bound(blocks, overlaps), *(block.size for block in blocks))
     conflicts = _conflicts(blocks, overlaps)
     sizes = [block.size for block in blocks]
     pairs = sum(len(intervals) for entry in conflicts for _, intervals in entry) + len(blocks)

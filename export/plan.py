@@ -74,10 +74,17 @@ def plan_arena(graph: Graph, code: Mapping[str, LayerCode]) -> ArenaPlan:
     )
 
 
-def arena_bound(graph: Graph, code: Mapping[str, LayerCode]) -> int:
-    """What the arena cannot go below, without laying it out: quick, and nearly always reached."""
+def arena_bound(graph: Graph, code: Mapping[str, LayerCode], *, since: int = -1) -> int:
+    """What the arena cannot go below, without laying it out: quick, and nearly always reached.
+
+    Args:
+        graph: int8 Graph.
+        code: Operator name -> its C.
+        since: Index of the first operator that counts; -1 for all and the inputs.
+    """
     sharing = share(graph, code)
-    return lower_bound(_memory(graph, code, sharing), _overlaps(graph, code, sharing))
+    memory, overlaps = _memory(graph, code, sharing), _overlaps(graph, code, sharing)
+    return lower_bound(memory, overlaps, since=since)
 
 
 def without_skipped(code: Mapping[str, LayerCode], plan: ArenaPlan) -> dict[str, LayerCode]:

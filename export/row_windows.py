@@ -53,6 +53,16 @@ class RowWindow:
 
 def row_window(op: Op, graph: Graph) -> RowWindow | None:
     """The rows an operator reads; None if it cannot be computed a few rows at a time."""
+    window = _window(op, graph)
+    if window is None:
+        return None
+    last = graph.tensors[op.outputs[0]].shape[1] - 1
+    # An output row that sees nothing but padding would need no row at all.
+    empty = [window.needs((row, row + 1)) for row in (0, last)]
+    return None if any(first >= end for first, end in empty) else window
+
+
+def _window(op: Op, graph: Graph) -> RowWindow | None:
     output = graph.tensors[op.outputs[0]].shape
     activations = [t for name in op.inputs if (t := graph.tensors[name]).data is None]
     if len(output) != 4 or output[0] != 1 or not activations:

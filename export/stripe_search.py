@@ -12,12 +12,18 @@ from edgefactor.export.layer_code import CTarget
 from edgefactor.export.ops.conv import Conv2D
 from edgefactor.export.ops.slice import Slice
 from edgefactor.export.plan import arena_bound, plan_arena
-from edgefactor.export.stripes import Borders, bounds, regions, stripe
+from edgefactor.export.stripes import Borders, Region, bounds, regions, stripe
 
 #: Key of the Graph's metadata under which the choice is recorded.
 METADATA = "stripes"
 #: Fewer rows a stripe cost more calls and gain little.
 _MOST_STRIPES = 48
+#: Each number of stripes tried is at least so many times the one before.
+_STEP = 1.25
+#: Regions that bring nothing before the search ends.
+_PATIENCE = 4
+#: Plans that are laid out in full, should the bound not be reached.
+_MOST_PLANS = 8
 #: What one more call, and one more byte moved, weigh beside a multiply-accumulate.
 _CALL_MACS = 150
 _BYTE_MACS = 1
@@ -83,9 +89,12 @@ def _copied_bytes(graph: Graph) -> int:
 
 
 def _counts(height: int) -> list[int]:
-    """Numbers of stripes that differ in what they do, few first."""
-    lengths = sorted({len(bounds(height, count)) for count in range(2, height + 1)})
-    return [count for count in lengths if count <= _MOST_STRIPES]
+    """Numbers of stripes to try, each a good deal more than the one before."""
+    chosen = [1]
+    for count in sorted({len(bounds(height, wanted)) for wanted in range(2, height + 1)}):
+        if count <= _MOST_STRIPES and (count >= _STEP * chosen[-1] or count == height):
+            chosen.append(count)
+    return chosen[1:]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -94,36 +103,60 @@ class _Candidate:
     plan: StripePlan
     cost: int
 
+    @property
+    def rank(self) -> tuple[bool, int, int]:
+        """Fitting ones by their cost, then the others by their arena."""
+        if self.plan.fits:
+            return False, self.cost, self.plan.arena_bytes
+        return True, self.plan.arena_bytes, self.cost
 
-def _candidates(graph: Graph, cache: CodeCache, budget: int) -> Iterator[_Candidate]:
-    """All ways to run by stripes, with the arena that they need at least."""
-    before = arena_bound(graph, cache.code(graph))
+
+def _of_region(
+    graph: Graph, region: Region, cache: CodeCache, before: int, budget: int
+) -> Iterator[_Candidate]:
+    """All ways to run one region by stripes, with the arena that they need at least."""
     macs = multiply_accumulates(graph)
     modes: tuple[Borders, ...] = ("keep", "recompute")
+    for borders in modes:
+        for count in _counts(graph.tensors[region.result].shape[1]):
+            striped = stripe(graph, region, count, borders)
+            arena = arena_bound(striped, cache.code(striped))
+            extra = multiply_accumulates(striped) - macs
+            copied = _copied_bytes(striped)
+            calls = len(striped.ops) - len(graph.ops)
+            plan = StripePlan(
+                until=region.result,
+                stripes=count,
+                borders=borders,
+                arena_before_bytes=before,
+                arena_bytes=arena,
+                macs_before=macs,
+                extra_macs=extra,
+                copied_bytes=copied,
+                fits=arena <= budget,
+            )
+            cost = extra + _CALL_MACS * calls + _BYTE_MACS * copied
+            yield _Candidate(graph=striped, plan=plan, cost=cost)
+
+
+def _candidates(graph: Graph, cache: CodeCache, before: int, budget: int) -> list[_Candidate]:
+    """Ways to run by stripes, best first, by the arena that they need at least."""
+    code = cache.code(graph)
+    found: list[_Candidate] = []
+    idle = 0
     for region in regions(graph):
-        for borders in modes:
-            for count in _counts(graph.tensors[region.result].shape[1]):
-                striped = stripe(graph, region, count, borders)
-                code = cache.code(striped)
-                arena = arena_bound(striped, code)
-                extra = multiply_accumulates(striped) - macs
-                copied = _copied_bytes(striped)
-                calls = len(striped.ops) - len(graph.ops)
-                yield _Candidate(
-                    graph=striped,
-                    plan=StripePlan(
-                        until=region.result,
-                        stripes=count,
-                        borders=borders,
-                        arena_before_bytes=before,
-                        arena_bytes=arena,
-                        macs_before=macs,
-                        extra_macs=extra,
-                        copied_bytes=copied,
-                        fits=arena <= budget,
-                    ),
-                    cost=extra + _CALL_MACS * calls + _BYTE_MACS * copied,
-                )
+        # What comes behind the region needs its memory whatever the stripes do.
+        behind = arena_bound(graph, code, since=len(region.ops))
+        best = min(found, key=lambda candidate: candidate.rank, default=None)
+        least = before if best is None else best.plan.arena_bytes
+        if behind > budget and behind >= least:
+            continue
+        found += _of_region(graph, region, cache, before, budget)
+        improved = min(found, key=lambda candidate: candidate.rank)
+        idle = idle + 1 if improved is best else 0
+        if idle == _PATIENCE:
+            break
+    return sorted(found, key=lambda candidate: candidate.rank)
 
 
 def fit_arena(graph: Graph, target: CTarget, arena_bytes: int) -> Graph:
@@ -143,27 +176,12 @@ def fit_arena(graph: Graph, target: CTarget, arena_bytes: int) -> Graph:
     whole = plan_arena(graph, cache.code(graph)).arena_bytes
     if whole <= arena_bytes:
         return graph
-    candidates = sorted(
-        _candidates(graph, cache, arena_bytes),
-        key=lambda c: (
-            not c.plan.fits,
-            c.cost if c.plan.fits else c.plan.arena_bytes,
-            c.plan.arena_bytes,
-        ),
-    )
     best: _Candidate | None = None
-    for candidate in candidates:
-        found = plan_arena(candidate.graph, cache.code(candidate.graph)).arena_bytes
-        if best is None or found < best.plan.arena_bytes:
-            best = replace(
-                candidate,
-                plan=replace(
-                    candidate.plan,
-                    arena_before_bytes=whole,
-                    arena_bytes=found,
-                    fits=found <= arena_bytes,
-                ),
-            )
+    for candidate in _candidates(graph, cache, whole, arena_bytes)[:_MOST_PLANS]:
+        arena = plan_arena(candidate.graph, cache.code(candidate.graph)).arena_bytes
+        if best is None or arena < best.plan.arena_bytes:
+            plan = replace(candidate.plan, arena_bytes=arena, fits=arena <= arena_bytes)
+            best = replace(candidate, plan=plan)
         if best.plan.fits or not candidate.plan.fits:
             break
     if best is None or best.plan.arena_bytes >= whole:

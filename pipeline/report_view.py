@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from edgefactor.export.layer_code import STRIPE_MARK
 from edgefactor.pipeline.footprint import NO_KERNEL
 from edgefactor.pipeline.report import Gate, Layer, Report, Rung
 
@@ -99,6 +101,25 @@ def _bar(share: float) -> str:
     return "█" * max(1 if share > 0 else 0, round(_BAR_WIDTH * share))
 
 
+def _whole_layers(layers: tuple[Layer, ...]) -> list[Layer]:
+    """Layers that run anything; the stripes of one put together, in the place of the first."""
+    merged: dict[tuple[str, str], Layer] = {}
+    for layer in layers:
+        if layer.kernel == NO_KERNEL:
+            continue
+        name = layer.name.split(STRIPE_MARK)[0]
+        before = merged.setdefault((name, layer.operator), layer)
+        if before is not layer:
+            merged[name, layer.operator] = replace(
+                before,
+                name=name,
+                weight_bytes=before.weight_bytes + layer.weight_bytes,
+                macs=before.macs + layer.macs,
+                instructions=(before.instructions or 0) + (layer.instructions or 0) or None,
+            )
+    return list(merged.values())
+
+
 def _layers(report: Report) -> Table:
     table = Table(
         title="Layers on the device (weights and tables in bytes)",
@@ -113,9 +134,7 @@ def _layers(report: Report) -> Table:
         table.add_column(heading, justify="right")
     table.add_column("")
     total = sum(layer.instructions or 0 for layer in report.layers)
-    for layer in report.layers:
-        if layer.kernel == NO_KERNEL:
-            continue
+    for layer in _whole_layers(report.layers):
         share = (layer.instructions or 0) / total if total else 0.0
         table.add_row(
             Text(layer.name),

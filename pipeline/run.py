@@ -25,6 +25,7 @@ from edgefactor.pipeline.data import random_data, read
 from edgefactor.pipeline.example import choose_inputs, try_model
 from edgefactor.pipeline.float_stages import float_rungs, float_stages, quantized, run_float
 from edgefactor.pipeline.load import load
+from edgefactor.pipeline.memory_fit import fit_ram, stripe_notes
 from edgefactor.pipeline.records import c_normalization, c_prefix, normalization, recorded, versions
 from edgefactor.pipeline.report import NotVerified, Report
 from edgefactor.pipeline.samples import check_classes, no_data, read_data, settle_data
@@ -62,10 +63,13 @@ def export(options: ExportOptions, progress: Progress = lambda _: None) -> Repor
     prefix = c_prefix(options)
     stages = float_stages(loaded, example, prefix, progress)
     int8 = quantized(stages.graph, data.calibration, options, progress)
+    c_target = _c_target(target, options.optimize)
+    limits = Limits.of_export(options, target)
+    int8 = fit_ram(int8, c_target, limits.ram_bytes, progress)
     progress("writing ONNX, TFLite and C")
     sources = write_c(
         int8,
-        _c_target(target, options.optimize),
+        c_target,
         prefix=prefix,
         normalization=c_normalization(options.normalization),
     )
@@ -82,10 +86,10 @@ def export(options: ExportOptions, progress: Progress = lambda _: None) -> Repor
             target,
             data.evaluation,
             float_outputs,
-            Limits.of_export(options, target),
+            limits,
             options.emulated_samples if options.emulate else 0,
             options.samples,
-            (*loaded.notes, *data.notes),
+            (*loaded.notes, *data.notes, *stripe_notes(int8)),
             progress,
         )
         _write_report(folder, report)
@@ -153,7 +157,7 @@ def check(options: CheckOptions, progress: Progress = lambda _: None) -> Report:
         limits,
         options.emulated_samples if options.emulate else 0,
         options.samples,
-        (),
+        stripe_notes(int8),
         progress,
     )
 

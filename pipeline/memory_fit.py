@@ -1,0 +1,45 @@
+"""Makes the int8 Graph fit the RAM: stripes of rows where the whole maps would not."""
+
+from __future__ import annotations
+
+from edgefactor.export.ir import Graph
+from edgefactor.export.layer_code import CTarget
+from edgefactor.export.stripe_search import fit_arena, recorded
+from edgefactor.export.validate import validate
+from edgefactor.pipeline.config import Progress
+
+#: RAM left for stack and variables beside the arena, which are measured only later.
+RESERVE_BYTES = 2048
+
+
+def fit_ram(graph: Graph, target: CTarget, ram_bytes: int, progress: Progress) -> Graph:
+    """Run the beginning of a network by stripes if its arena would not fit the RAM.
+
+    Args:
+        graph: int8 Graph.
+        target: What the C is for.
+        ram_bytes: The budget for arena, stack and variables; 0 for none.
+        progress: Called with the name of the stage.
+    """
+    if not ram_bytes:
+        return graph
+    progress("fitting the memory")
+    fitted = fit_arena(graph, target, max(ram_bytes - RESERVE_BYTES, 0))
+    return graph if fitted is graph else validate(fitted, "stripes", quantized=True)
+
+
+def stripe_notes(graph: Graph) -> tuple[str, ...]:
+    """What the user should know of it, in a sentence."""
+    found = recorded(graph)
+    if found is None:
+        return ()
+    way = (
+        "rows that two stripes need are kept"
+        if found["borders"] == "keep"
+        else "rows that two stripes need are computed twice"
+    )
+    return (
+        f"To save RAM the layers up to {found['until']} run in {found['stripes']} stripes of rows: "
+        f"arena {found['arena_before_bytes']:,} -> {found['arena_bytes']:,} bytes, "
+        f"{found['extra_macs_percent']} % more multiply-accumulates ({way}).",
+    )
