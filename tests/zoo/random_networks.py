@@ -92,6 +92,23 @@ class Network:
     def shape(self, value: str) -> Shape:
         return self.shapes[value]
 
+    def model(self, outputs: Sequence[str], opset: int = OPSET) -> onnx.ModelProto:
+        model = helper.make_model(
+            helper.make_graph(
+                self.nodes,
+                "network",
+                [self._info(name) for name in self.inputs],
+                [self._info(name) for name in outputs],
+                self.constants,
+            ),
+            opset_imports=[helper.make_opsetid("", opset)],
+            ir_version=9,
+        )
+        return onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
+
+    def _info(self, name: str) -> onnx.ValueInfoProto:
+        return helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, self.shape(name))
+
 
 def _window(net: Network, size: int) -> tuple[int, int, int, int, int]:
     """Kernel, stride, dilation, padding before and behind, for one axis."""
@@ -355,20 +372,5 @@ def random_network(draw: Draw, seed: int) -> onnx.ModelProto:
     read = {name for node in net.nodes for name in node.input}
     computed = [name for node in net.nodes for name in node.output]
     outputs = [name for name in computed if name not in read or draw.integer(0, 5) == 5]
-    used = [name for name in net.inputs if name in read]
-    model = helper.make_model(
-        helper.make_graph(
-            net.nodes,
-            "random",
-            [_info(net, name) for name in used],
-            [_info(net, name) for name in outputs],
-            net.constants,
-        ),
-        opset_imports=[helper.make_opsetid("", OPSET)],
-        ir_version=9,
-    )
-    return onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
-
-
-def _info(net: Network, name: str) -> onnx.ValueInfoProto:
-    return helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, net.shape(name))
+    net.inputs = [name for name in net.inputs if name in read]
+    return net.model(outputs)

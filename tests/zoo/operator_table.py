@@ -1,0 +1,210 @@
+"""Writes docs/operators.md: each ONNX operator, and what it becomes in TFLite and in C.
+
+An example of every claimed operator is lowered, quantized, and written in all forms; the table
+shows what came out. ``python -m tests.zoo.operator_table`` writes it.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+
+from edgefactor.export import ops
+from edgefactor.export.ir import Graph, Quantization
+from edgefactor.export.layer_code import CTarget, IsaFeatures
+from edgefactor.export.tflite_writer import write_tflite
+from edgefactor.export.validate import validate
+from edgefactor.pipeline.fuse import fuse
+from edgefactor.pipeline.lower import lower
+from edgefactor.pipeline.quantize import quantize
+from tests.tools import REPOSITORY
+from tests.zoo.random_networks import OPSET, Network, SeededDraw
+
+TABLE = REPOSITORY / "docs" / "operators.md"
+COMMAND = "python -m tests.zoo.operator_table"
+_TARGET = CTarget(features=IsaFeatures(dsp=True, mve=False, unaligned=True))
+_MAP, _ROW = (1, 4, 6, 6), (1, 4)
+#: Adds an operator that reads ``x``; a second value of the same shape is there too.
+Example = Callable[[Network, str, str], str]
+
+
+def _same(kind: str, **attributes: object) -> Example:
+    return lambda net, x, z: net.node(kind, [x], net.shape(x), **attributes)
+
+
+def _pair(kind: str) -> Example:
+    return lambda net, x, z: net.node(kind, [x, z], net.shape(x))
+
+
+def _to(kind: str, *shapes: tuple[int, ...], **attributes: object) -> Example:
+    return lambda net, x, z: net.node(kind, [x], *shapes, **attributes)
+
+
+def _with(
+    kind: str, numbers: Sequence[Sequence[int]], *shapes: tuple[int, ...], **attributes: object
+) -> Example:
+    """With lists of integers as further inputs."""
+
+    def add(net: Network, x: str, z: str) -> str:
+        given = [net.constant(np.array(values, np.int64)) for values in numbers]
+        return net.node(kind, [x, *given], *shapes, **attributes)
+
+    return add
+
+
+def _batch_norm(net: Network, x: str, z: str) -> str:
+    numbers = [net.constant(np.array([0.5, 1, 1.5, 2], np.float32)) for _ in range(4)]
+    return net.node("BatchNormalization", [x, *numbers], net.shape(x))
+
+
+def _clip(net: Network, x: str, z: str) -> str:
+    ends = [net.constant(np.float32(end)) for end in (-0.5, 1.0)]
+    return net.node("Clip", [x, *ends], net.shape(x))
+
+
+def _resize(net: Network, x: str, z: str) -> str:
+    scales = net.constant(np.array([1, 1, 2, 2], np.float32))
+    modes = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+    return net.node("Resize", [x, "", scales], (1, 4, 12, 12), mode="nearest", **modes)
+
+
+def _upsample(net: Network, x: str, z: str) -> str:
+    scales = net.constant(np.array([1, 1, 2, 2], np.float32))
+    return net.node("Upsample", [x, scales], (1, 4, 12, 12))
+
+
+#: ONNX operator -> shape of its input and what adds it.
+EXAMPLES: dict[str, tuple[tuple[int, ...], Example]] = {
+    "Abs": (_MAP, _same("Abs")),
+    "Add": (_MAP, _pair("Add")),
+    "AveragePool": (_MAP, _to("AveragePool", (1, 4, 3, 3), kernel_shape=[2, 2], strides=[2, 2])),
+    "BatchNormalization": (_MAP, _batch_norm),
+    "Cast": (_MAP, _same("Cast", to=1)),
+    "Clip": (_MAP, _clip),
+    "Concat": (
+        _MAP,
+        lambda net, x, z: net.node("Concat", [x, z], (1, 8, 6, 6), axis=1),
+    ),
+    "Conv": (
+        _MAP,
+        lambda net, x, z: net.node("Conv", [x, net.normal(8, 4, 3, 3)], (1, 8, 4, 4)),
+    ),
+    "DepthToSpace": (_MAP, _to("DepthToSpace", (1, 1, 12, 12), blocksize=2)),
+    "Div": (
+        _MAP,
+        lambda net, x, z: net.node("Div", [x, net.constant(np.float32(3))], net.shape(x)),
+    ),
+    "Dropout": (_MAP, _same("Dropout")),
+    "Flatten": (_MAP, _to("Flatten", (1, 144))),
+    "Gather": (_MAP, _with("Gather", [[0, 2]], (1, 2, 6, 6), axis=1)),
+    "Gemm": (
+        _ROW,
+        lambda net, x, z: net.node("Gemm", [x, net.normal(5, 4)], (1, 5), transB=1),
+    ),
+    "GlobalAveragePool": (_MAP, _to("GlobalAveragePool", (1, 4, 1, 1))),
+    "GlobalMaxPool": (_MAP, _to("GlobalMaxPool", (1, 4, 1, 1))),
+    "HardSigmoid": (_MAP, _same("HardSigmoid")),
+    "HardSwish": (_MAP, _same("HardSwish")),
+    "Identity": (_MAP, _same("Identity")),
+    "LeakyRelu": (_MAP, _same("LeakyRelu", alpha=0.1)),
+    "LogSoftmax": (_ROW, _same("LogSoftmax")),
+    "MatMul": (_ROW, lambda net, x, z: net.node("MatMul", [x, net.normal(4, 5)], (1, 5))),
+    "MaxPool": (_MAP, _to("MaxPool", (1, 4, 3, 3), kernel_shape=[2, 2], strides=[2, 2])),
+    "Mul": (_MAP, _pair("Mul")),
+    "Neg": (_MAP, _same("Neg")),
+    "PRelu": (_MAP, lambda net, x, z: net.node("PRelu", [x, net.normal(4, 1, 1)], net.shape(x))),
+    "Pad": (_MAP, _with("Pad", [[0, 0, 1, 1, 0, 0, 1, 1]], (1, 4, 8, 8))),
+    "ReduceMax": (_MAP, _with("ReduceMax", [[2, 3]], (1, 4, 1, 1))),
+    "ReduceMean": (_MAP, _with("ReduceMean", [[1]], (1, 1, 6, 6))),
+    "Relu": (_MAP, _same("Relu")),
+    "Reshape": (_MAP, _with("Reshape", [[1, 4, 36]], (1, 4, 36))),
+    "Resize": (_MAP, _resize),
+    "Sigmoid": (_MAP, _same("Sigmoid")),
+    "Slice": (_MAP, _with("Slice", [[1], [6], [2], [2]], (1, 4, 3, 6))),
+    "Softmax": (_ROW, _same("Softmax")),
+    "SpaceToDepth": (_MAP, _to("SpaceToDepth", (1, 16, 3, 3), blocksize=2)),
+    "Split": (_MAP, _with("Split", [[1, 3]], (1, 1, 6, 6), (1, 3, 6, 6), axis=1)),
+    "Squeeze": ((1, 4, 6, 1), _with("Squeeze", [[3]], (1, 4, 6))),
+    "Sub": (_MAP, _pair("Sub")),
+    "Tanh": (_MAP, _same("Tanh")),
+    "Transpose": (_MAP, _to("Transpose", (1, 4, 6, 6), perm=[0, 1, 3, 2])),
+    "Unsqueeze": ((1, 4, 6), _with("Unsqueeze", [[1]], (1, 1, 4, 6))),
+    "Upsample": (_MAP, _upsample),
+}
+
+
+def int8_example(kind: str) -> Graph:
+    """The int8 Graph of an operator's example."""
+    shape, add = EXAMPLES[kind]
+    net = Network(SeededDraw(np.random.default_rng(0)), np.random.default_rng(0))
+    net.inputs = ["x", "z"]
+    net.shapes = {"x": shape, "z": shape}
+    first = add(net, "x", "z")
+    outputs = list(dict.fromkeys([first, *net.nodes[-1].output]))
+    net.inputs = [name for name in net.inputs if name in net.nodes[-1].input]
+    model = net.model(outputs, opset=9 if kind == "Upsample" else OPSET)
+    graph = fuse(validate(lower(model, name="example"), "lower"))
+    ranges = {tensor.name: (-2.0, 2.0) for tensor in graph.activations}
+    return validate(quantize(graph, ranges), "quantize", quantized=True)
+
+
+def tflite_builtins(graph: Graph) -> list[str]:
+    """The builtins of the TFLite file, in order."""
+    names = {
+        value: name for name, value in vars(schema.BuiltinOperator).items() if name[0].isupper()
+    }
+    model = schema.ModelT.InitFromPackedBuf(write_tflite(graph), 0)
+    codes = [names[code.builtinCode] for code in model.operatorCodes]
+    return [codes[op.opcodeIndex] for op in model.subgraphs[0].operators or ()]
+
+
+def c_functions(graph: Graph) -> list[str]:
+    """The kernels that the C calls on a core with DSP instructions."""
+    codes = [ops.family_of(op).layer_code(op, graph, _TARGET) for op in graph.ops]
+    return [call.function for code in codes for call in code.calls]
+
+
+def _scale(graph: Graph) -> str:
+    """Who decides the scale of the results."""
+    rules = [ops.family_of(op).output_rule(op) for op in graph.ops]
+    fixed = [rule for rule in rules if isinstance(rule, Quantization)]
+    if fixed:
+        return f"{fixed[0].scales[0]:g}, zero point {fixed[0].zero_point}"
+    return "its own range" if "free" in rules else "that of its input"
+
+
+def _list(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in dict.fromkeys(names)) or "nothing"
+
+
+def write_table() -> str:
+    """The whole page."""
+    lines = [
+        "# Operators",
+        "",
+        "What edgefactor takes from ONNX, and what an example of it becomes. Every operator is",
+        "int8 in and out, and its result is the same number in the NumPy reference, in LiteRT's",
+        "reference kernels, in TensorFlow Lite Micro and in C, on the host and on every emulated",
+        "core. ONNX Runtime and LiteRT's default kernels round in float: a result may be one step",
+        "away there. Kernels depend on shapes, values and target; those are of a Cortex-M4.",
+        f"Written by `{COMMAND}`.",
+        "",
+        "| ONNX | Scale of the result | TFLite | C |",
+        "| --- | --- | --- | --- |",
+    ]
+    for kind in sorted(EXAMPLES):
+        graph = int8_example(kind)
+        cells = (kind, _scale(graph), _list(tflite_builtins(graph)), _list(c_functions(graph)))
+        lines.append("| " + " | ".join(cells) + " |")
+    lines += [
+        "",
+        "Activations that are fused: ReLU and ReLU6 into convolutions, sums, differences and",
+        "products. `x * sigmoid(x)` is one table, and so is `x * hard_sigmoid(x)`. A depthwise",
+        "convolution whose kernels hold a single 1 is a shift (`ef_shift_s8`). Which of ONNX's own",
+        "tests pass is in [onnx-node-tests.md](onnx-node-tests.md).",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    TABLE.write_text(write_table(), encoding="utf-8")
