@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from edgefactor.export.codebook import Encoding
-from edgefactor.export.conv_geometry import ConvGeometry
+from edgefactor.export.conv_geometry import ConvGeometry, ConvProof
 from edgefactor.export.conv_portable import CONV
-from edgefactor.export.conv_variants import HEADERS
-from edgefactor.export.kernel_costs import InstructionModel, Work
+from edgefactor.export.conv_variants import HEADERS, NO_DECODER, channel_blocks
+from edgefactor.export.kernel_costs import InstructionModel, Storage, Work
+from edgefactor.export.packing import BLOCK_CHANNELS, encoded_bytes, four_taps_order
 
 # Strips of raw weights: what is saved beyond this many pixels is not worth the RAM.
 ENOUGH_RAW_PIXELS = 2
@@ -57,5 +58,82 @@ CONV_SWAR = replace(
         strip=150.0,
         decode=CONV.model.decode,
         lut=CONV.model.lut,
+    ),
+)
+
+# ---- dense ---------------------------------------------------------------------------------------
+
+SWAR_DENSE_SOURCES = (*HEADERS, "ef_swar.h", "ef_swar_finish.c")
+
+DENSE_SWAR = replace(
+    CONV,
+    kernel="ef_dense_s8_swar",
+    sources=(
+        *SWAR_DENSE_SOURCES,
+        "ef_swar_expand.c",
+        "ef_swar_single.c",
+        "ef_dense_s8_swar.c",
+    ),
+    needs_plain_multiply=True,
+    why_not=lambda geometry, proof, encoding: (
+        proof.doubled if geometry.is_dense else "not a dense layer"
+    ),
+    strips=lambda geometry, encoding: (1,),
+    strip_bytes=lambda geometry, strip: geometry.taps,
+    work=lambda geometry, strip: Work(pixels=1, strips=1, gathered=geometry.taps),
+    model=InstructionModel(
+        mac=3.45,
+        gather=5.0,
+        output=45.0,
+        block=100.0,
+        strip=200.0,
+        decode=CONV.model.decode,
+        lut=CONV.model.lut,
+    ),
+    # The whole input is copied out first.
+    in_place=lambda geometry: geometry.out_c <= geometry.taps,
+)
+
+SUM_TAPS = 4
+SUM_TABLES_BYTES = 1024
+
+
+def _why_not_sums(geometry: ConvGeometry, proof: ConvProof, encoding: Encoding) -> str:
+    if encoding.bits != 4:
+        return "only for weights of 4 bits"
+    return proof.doubled if geometry.is_dense else "not a dense layer"
+
+
+def _sum_storage(geometry: ConvGeometry, encoding: Encoding) -> Storage:
+    taps = -(-geometry.taps // SUM_TAPS) * SUM_TAPS
+    channels = channel_blocks(geometry) * BLOCK_CHANNELS
+    return Storage(
+        codes=taps * channels, tile_codes=SUM_TAPS * channels, lut_bytes=SUM_TABLES_BYTES
+    )
+
+
+DENSE_SUMS = replace(
+    DENSE_SWAR,
+    kernel="ef_dense_s8_sums",
+    sources=(
+        *SWAR_DENSE_SOURCES,
+        "ef_sums.h",
+        "ef_sums_fill.c",
+        "ef_sums_add.c",
+        "ef_dense_s8_sums.c",
+    ),
+    why_not=_why_not_sums,
+    order=lambda codes, geometry, padding: four_taps_order(codes, padding),
+    pack=lambda order, encoding: ("uint8_t", encoded_bytes(order, encoding)),
+    value_offset=0,
+    input_offset=0,
+    storage=_sum_storage,
+    # A sum for every output channel.
+    strip_bytes=lambda geometry, strip: 4 * channel_blocks(geometry) * BLOCK_CHANNELS,
+    work=lambda geometry, strip: Work(pixels=1, strips=1, gathered=geometry.taps),
+    decoder=lambda encoding: NO_DECODER,
+    # Here a block is four taps of all channels, with its two tables.
+    model=InstructionModel(
+        mac=2.55, gather=12.0, output=50.0, block=650.0, strip=600.0, decode={4: 0.0}
     ),
 )

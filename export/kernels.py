@@ -18,7 +18,7 @@ from edgefactor.export.conv_dsp import CONV_DSP, DENSE_DSP, DENSE_PAIRS_DSP, DEP
 from edgefactor.export.conv_geometry import UINT16_MAX, ConvGeometry, ConvProof, prove_ranges
 from edgefactor.export.conv_mve import CONV_MVE, DENSE_4BIT_MVE, DEPTHWISE_MVE
 from edgefactor.export.conv_portable import CONV, DEPTHWISE, REFERENCE
-from edgefactor.export.conv_swar import CONV_SWAR
+from edgefactor.export.conv_swar import CONV_SWAR, DENSE_SUMS, DENSE_SWAR
 from edgefactor.export.conv_variants import Variant
 from edgefactor.export.kernel_costs import ARGS_BYTES, CHANNEL_BYTES
 from edgefactor.export.layer_code import (
@@ -47,6 +47,8 @@ VARIANTS: tuple[Variant, ...] = (
     DENSE_4BIT_MVE,
     DEPTHWISE_MVE,
     CONV_SWAR,
+    DENSE_SWAR,
+    DENSE_SUMS,
 )
 """What a layer may get."""
 ALL_VARIANTS = (*VARIANTS, REFERENCE)

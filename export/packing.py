@@ -37,6 +37,13 @@ def row_order(codes: Int8Array, groups: int, padding: int) -> Int8Array:
     return _blocks(codes, groups, 1, padding).reshape(-1)
 
 
+def four_taps_order(codes: Int8Array, padding: int) -> Int8Array:
+    """[4 taps][channel][tap], flat: for a pass over all channels with each four inputs."""
+    blocks = _blocks(codes, 1, BLOCK_TAPS, padding)
+    rows = blocks.reshape(-1, blocks.shape[2] // BLOCK_TAPS, BLOCK_TAPS)
+    return rows.transpose(1, 0, 2).reshape(-1)
+
+
 def folded_order(codes: Int8Array, padding: int) -> Int8Array:
     """[block][4 channels][k], each run of 32 taps in the order 0, 16, 1, 17, ..., flat.
 

@@ -52,6 +52,13 @@ void ef_depthwise_s8(const ef_conv2d_args *a, const int8_t *in, int8_t *out, voi
  * as ef_conv2d_s8 wants them, all shifts to the right. */
 void ef_conv2d_s8_swar(const ef_conv2d_args *a, const int8_t *in, int8_t *out, void *scratch);
 
+/* The same for a dense layer, weight by weight. */
+void ef_dense_s8_swar(const ef_conv2d_args *a, const int8_t *in, int8_t *out, void *scratch);
+
+/* For the same cores: a dense layer with 4-bit weights by tables of sums (ef_sums.h). Weights in the
+ * order [4 taps][channel][tap], channels padded to a multiple of 4; all shifts to the right. */
+void ef_dense_s8_sums(const ef_conv2d_args *a, const int8_t *in, int8_t *out, void *scratch);
+
 /* For cores with SMLAD. Weights in o8 order (ef_o8.h). `in` is 4-aligned. */
 void ef_conv2d_s8_dsp(const ef_conv2d_args *a, const int8_t *in, int8_t *out, void *scratch);
 

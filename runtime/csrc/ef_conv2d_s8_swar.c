@@ -128,6 +128,7 @@ void ef_conv2d_s8_swar(const ef_conv2d_args *a, const int8_t *in, int8_t *out, v
     const uint32_t pair_words = k + 2; /* two sums, then the taps */
     uint32_t *strip = (uint32_t *)(void *)((int8_t *)scratch + a->strip_offset);
     uint8_t *tile = (uint8_t *)scratch + a->tile_offset;
+    uint32_t sums[2 * EF_SWAR_CHANNELS];
     ef_swar_block block;
 
     if (weights->decoder != NULL && weights->decoder->prepare != NULL) {
@@ -153,6 +154,8 @@ void ef_conv2d_s8_swar(const ef_conv2d_args *a, const int8_t *in, int8_t *out, v
                     group_out_c - c0 < EF_SWAR_CHANNELS ? group_out_c - c0 : EF_SWAR_CHANNELS;
                 const uint8_t *w = (const uint8_t *)weights->data + first;
                 ef_swar_begin(a, oc, channels, &block);
+                block.pixel[0].sums = sums;
+                block.pixel[1].sums = sums + EF_SWAR_CHANNELS;
                 int8_t *target = out + pixel * a->out_c + oc;
                 if (weights->decoder != NULL) {
                     weights->decoder->decode(weights, scratch, first, k * EF_SWAR_CHANNELS, tile);
@@ -165,7 +168,7 @@ void ef_conv2d_s8_swar(const ef_conv2d_args *a, const int8_t *in, int8_t *out, v
                     block.pixel[1].offset = 128 * pair[1];
                     /* a last odd pixel was paired with itself */
                     block.pixel[1].out = p + 1 < n ? target + a->out_c : NULL;
-                    ef_swar_pairs(pair + 2, w, k, block.sums);
+                    ef_swar_pairs(pair + 2, w, k, sums);
                     ef_swar_finish(&block);
                     target += 2u * a->out_c;
                     pair += pair_words;

@@ -33,7 +33,10 @@ void ef_swar_pairs(const uint32_t *x, const uint8_t *w, uint32_t taps, uint32_t 
 /* The same for one pixel, a byte a tap. */
 void ef_swar_single(const uint8_t *x, const uint8_t *w, uint32_t taps, uint32_t *sums);
 
-/* What the sums of up to four output channels of one or two pixels go through. */
+/* Copies inputs as value + 128 and returns their sum. */
+uint32_t ef_swar_expand(const int8_t *in, uint32_t count, uint8_t *to);
+
+/* What the sums of some output channels of one or two pixels go through. */
 typedef struct ef_swar_block {
     const int32_t *bias, *multiplier;
     const int8_t *shift;
@@ -42,11 +45,11 @@ typedef struct ef_swar_block {
     struct {
         int8_t *out;     /* NULL for a second pixel that is not there */
         uint32_t offset; /* taken off the sums */
+        const uint32_t *sums;
     } pixel[2];
-    uint32_t sums[2 * EF_SWAR_CHANNELS];
 } ef_swar_block;
 
-/* Up to four channels from oc on. */
+/* `channels` channels from oc on; the pixels are left to set. */
 static inline void ef_swar_begin(const ef_conv2d_args *a, uint32_t oc, uint32_t channels,
                                  ef_swar_block *block)
 {

@@ -14,7 +14,7 @@ typedef char ef_swar_layout_is_known[offsetof(ef_swar_block, shift) == 8 &&
                                      offsetof(ef_swar_block, zero_point) == 16 &&
                                      offsetof(ef_swar_block, low) == 20 &&
                                      offsetof(ef_swar_block, pixel) == 28 &&
-                                     offsetof(ef_swar_block, sums) == 44
+                                     sizeof(ef_swar_block) == 52
                                          ? 1
                                          : -1];
 
@@ -33,9 +33,9 @@ __attribute__((naked)) void ef_swar_finish(__attribute__((unused)) const ef_swar
     __asm__ volatile(
         ".syntax unified\n"
         ".macro ef_swar_acc pixel\n"
-        "adds r3, r0, r1\n"
-        "ldr r7, [r3, #44 + 16 * \\pixel]\n"
-        "ldr r3, [r0, #32 + 8 * \\pixel]\n"
+        "ldr r3, [r0, #36 + 12 * \\pixel]\n"
+        "ldr r7, [r3, r1]\n"
+        "ldr r3, [r0, #32 + 12 * \\pixel]\n"
         "subs r7, r7, r3\n"
         "adds r7, r7, r2\n"
         ".endm\n"
@@ -92,7 +92,7 @@ __attribute__((naked)) void ef_swar_finish(__attribute__((unused)) const ef_swar
         "mov r7, r11\n"
         "push {r4-r7}\n"
         "ldr r4, [r0, #28]\n"
-        "ldr r5, [r0, #36]\n"
+        "ldr r5, [r0, #40]\n"
         "push {r4, r5, r6}\n"
         "ldr r1, [r0, #12]\n"
         "lsls r1, r1, #2\n"
@@ -152,9 +152,8 @@ void ef_swar_finish(const ef_swar_block *block)
 {
     for (uint32_t p = 0; p < 2 && block->pixel[p].out != NULL; p++) {
         for (uint32_t c = 0; c < block->channels; c++) {
-            const int32_t sum = (int32_t)(block->sums[EF_SWAR_CHANNELS * p + c] -
-                                          block->pixel[p].offset) +
-                                block->bias[c];
+            const int32_t sum =
+                (int32_t)(block->pixel[p].sums[c] - block->pixel[p].offset) + block->bias[c];
             const int32_t scaled =
                 ef_swar_requantize(sum, block->multiplier[c], block->shift[c]);
             block->pixel[p].out[c] =

@@ -29,6 +29,7 @@ CONV_FILES = (
     "ef_plane*.c",
     "ef_pairs*.c",
     "ef_swar*.c",
+    "ef_sums*.c",
 )
 
 
