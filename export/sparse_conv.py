@@ -16,10 +16,17 @@ from numpy.typing import NDArray
 from edgefactor.errors import OptionError
 from edgefactor.export.codebook import Int8Array
 from edgefactor.export.conv_geometry import ConvGeometry, prove_ranges
-from edgefactor.export.layer_code import Alternative, Call, CArray, LayerCode, Ref
+from edgefactor.export.layer_code import (
+    Alternative,
+    Call,
+    CArray,
+    IsaFeatures,
+    LayerCode,
+    Ref,
+)
 
 NAME = "sparse"
-SOURCES = ("ef_numerics.h", "ef_sparse_conv.h", "ef_sparse_conv_s8.c")
+SOURCES = ("ef_attributes.h", "ef_numerics.h", "ef_sparse_conv.h", "ef_sparse_conv_s8.c")
 #: Output pixels computed together, as in the kernel.
 PIXELS = 4
 #: A tensor with more nonzeros than this share is not looked at: its pairs are larger than it.
@@ -28,9 +35,11 @@ MOST_NONZEROS = 0.5
 _MOST_GAP = 255
 _MOST_PAIRS = 0xFFFF
 _BALANCED_SLOWDOWN = 2.5
-_ARGS_BYTES, _CHANNEL_BYTES, _CODE_BYTES = 56, 11, 620
-# Instructions on an emulated Cortex-M4: per pair and pixel, per output, per byte of a field.
-_PER_PAIR, _PER_OUTPUT, _PER_BYTE = 3.6, 27.0, 1.6
+_ARGS_BYTES, _CHANNEL_BYTES, _CODE_BYTES = 56, 11, 800
+# Instructions per pair, output and pixel: fits to counts on an emulated Cortex-M4 and M0+
+# (benchmarks/compression/sparse_and_shift.py).
+_LARGE_CORE = (3.75, 40.0, 180.0)
+_SMALL_CORE = (5.5, 93.0, 150.0)
 
 
 def pairs_of(codes: Int8Array) -> tuple[NDArray[np.uint8], NDArray[np.uint16]]:
@@ -64,6 +73,7 @@ def prefer_sparse(
     shifts: NDArray[np.int32],
     *,
     input_name: str,
+    features: IsaFeatures,
     optimize: str,
     encoding: str | None,
 ) -> LayerCode:
@@ -77,6 +87,7 @@ def prefer_sparse(
         multipliers: int32 (O,).
         shifts: (O,), positive to the left.
         input_name: Graph tensor that the call reads.
+        features: What the target offers.
         optimize: "size", "speed" or "balanced", as in ``choose_conv``.
         encoding: The encoding that was asked for; anything but "sparse" keeps ``dense``.
 
@@ -95,7 +106,7 @@ def prefer_sparse(
         )
     if reason:
         return dense
-    option = _estimate(geometry, pairs)
+    option = _estimate(geometry, pairs, features)
     chosen = dense.alternatives[0]
     if encoding is None and not _is_better(option, dense.alternatives, optimize):
         return replace(dense, alternatives=(chosen, option, *dense.alternatives[1:]))
@@ -158,11 +169,12 @@ def _why_not(geometry: ConvGeometry, codes: Int8Array, pairs: NDArray[np.uint8])
     return f"{pairs.size // 2} pairs" if pairs.size // 2 > _MOST_PAIRS else ""
 
 
-def _estimate(geometry: ConvGeometry, pairs: NDArray[np.uint8]) -> Alternative:
+def _estimate(
+    geometry: ConvGeometry, pairs: NDArray[np.uint8], features: IsaFeatures
+) -> Alternative:
     pixels = -(-geometry.out_h * geometry.out_w // PIXELS) * PIXELS
-    instructions = pixels * (
-        _PER_PAIR * (pairs.size // 2) + _PER_OUTPUT * geometry.out_c + _PER_BYTE * geometry.taps
-    )
+    per_pair, per_output, per_pixel = _LARGE_CORE if features.dsp else _SMALL_CORE
+    instructions = pixels * (per_pair * (pairs.size // 2) + per_output * geometry.out_c + per_pixel)
     return Alternative(
         encoding=NAME,
         bits=16,

@@ -441,6 +441,7 @@ class ConvFamily(Family):
             geometry,
             *numbers,
             input_name=op.inputs[0],
+            features=target.features,
             optimize=target.optimize,
             encoding=encoding,
         )

@@ -13,14 +13,17 @@ from edgefactor.export.conv_geometry import ConvGeometry
 from edgefactor.export.kernels import choose_conv
 from edgefactor.export.layer_code import CTarget, IsaFeatures
 from edgefactor.export.ops.shift import shift_runs
+from edgefactor.export.sparse_conv import prefer_sparse
 from edgefactor.pipeline.compress.shift_map import ShiftMap
 from edgefactor.targets.catalogue import load_target
 
 #: A multiplier and shift of any layer whose sums are requantized downwards.
 _MULTIPLIER, _SHIFT = 1 << 30, -8
-#: ef_shift_s8 on an emulated Cortex-M4: its table and code, instructions per byte it moves alone
-#: and in words of four.
-_RUN_BYTES, _SHIFT_CODE_BYTES, _ALONE, _BY_WORD = 6, 420, 7.0, 2.0
+#: ef_shift_s8 on an emulated Cortex-M4 (benchmarks/compression/sparse_and_shift.py): its table and
+#: code, and instructions per row of a run, per pixel of one channel alone, and per pixel and word
+#: or byte of longer runs.
+_RUN_BYTES, _SHIFT_CODE_BYTES = 6, 500
+_PER_ROW, _ALONE, _PER_PIXEL, _PER_PIECE = 80, 4.7, 8.5, 3.9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,11 +98,16 @@ def output_shape(layer: nn.Module, shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _cost_of_shift(layer: ShiftMap, shape: tuple[int, ...]) -> LayerCost:
+    _, channels, height, width = shape
     runs = shift_runs(layer.moves)
-    by_word = all(count % 4 == 0 for count, _, _ in runs)
-    elements = int(np.prod(shape[1:], dtype=np.int64))
+    by_word = channels % 4 == 0 and all(count % 4 == 0 for count, _, _ in runs)
+    instructions = 0.0
+    for count, _, _ in runs:
+        pieces = count // 4 if by_word else count
+        pixel = _ALONE if count == 1 else _PER_PIXEL + _PER_PIECE * pieces
+        instructions += height * (_PER_ROW + width * pixel)
     return LayerCost(
-        instructions=round(elements * (_BY_WORD if by_word else _ALONE)),
+        instructions=round(instructions),
         flash_bytes=len(runs) * _RUN_BYTES + _SHIFT_CODE_BYTES,
     )
 
@@ -131,16 +139,18 @@ def _estimate(
     largest = np.abs(weights).reshape(outputs, -1).max(axis=1).reshape(-1, 1, 1, 1)
     scales = np.where(largest > 0, largest, 1) / 127
     codes = np.rint(weights / scales).astype(np.int8)
-    code = choose_conv(
-        geometry,
+    numbers = (
         codes,
         np.zeros(outputs, np.int32),
         np.full(outputs, _MULTIPLIER, np.int32),
         np.full(outputs, _SHIFT, np.int32),
-        input_name="x",
-        features=target.features,
-        optimize=target.optimize,
     )
+    policy = target.features, target.optimize
+    dense = choose_conv(geometry, *numbers, input_name="x", features=policy[0], optimize=policy[1])
+    code = prefer_sparse(
+        dense, geometry, *numbers, input_name="x", features=policy[0], optimize=policy[1],
+        encoding=None,
+    )  # fmt: skip
     chosen = code.alternatives[0]
     return LayerCost(
         instructions=chosen.instructions,

@@ -1,5 +1,6 @@
 #include <string.h>
 
+#include "ef_attributes.h"
 #include "ef_numerics.h"
 #include "ef_sparse_conv.h"
 
@@ -64,6 +65,23 @@ static const uint8_t *add_products(const uint8_t *entry, uint32_t count, const i
     return entry;
 }
 
+/* Requantization and clamp of one channel of `n` pixels. Bytes may alias anything, so what the loop
+ * needs of the arguments is kept in locals. */
+EF_OUT_OF_LINE static void finish(const ef_sparse_conv_args *a, uint32_t oc, const int32_t *acc, uint32_t n,
+                   int8_t *out)
+{
+    const int32_t multiplier = a->multiplier[oc];
+    const int32_t shift = a->shift[oc];
+    const int32_t zero_point = a->out_zero_point;
+    const int32_t low = a->clamp_min;
+    const int32_t high = a->clamp_max;
+    const uint32_t step = a->out_c;
+    for (const int32_t *end = acc + n; acc != end; acc++) {
+        *out = ef_clamp_s8(ef_requantize(*acc, multiplier, shift) + zero_point, low, high);
+        out += step;
+    }
+}
+
 void ef_sparse_conv_s8(const ef_sparse_conv_args *a, const int8_t *in, int8_t *out, void *scratch)
 {
     const uint32_t size = (uint32_t)a->kernel_h * a->kernel_w * a->in_c;
@@ -80,16 +98,9 @@ void ef_sparse_conv_s8(const ef_sparse_conv_args *a, const int8_t *in, int8_t *o
         const uint8_t *entry = a->entries;
         for (uint32_t oc = 0; oc < out_c; oc++) {
             const int32_t bias = a->bias[oc];
-            const int32_t multiplier = a->multiplier[oc];
-            const int32_t shift = a->shift[oc];
             int32_t acc[EF_SPARSE_PIXELS] = {bias, bias, bias, bias};
             entry = add_products(entry, a->counts[oc], fields, size, acc);
-            int8_t *target = out + pixel * out_c + oc;
-            for (uint32_t p = 0; p < n; p++) {
-                const int32_t scaled = ef_requantize(acc[p], multiplier, shift);
-                target[p * out_c] =
-                    ef_clamp_s8(scaled + a->out_zero_point, a->clamp_min, a->clamp_max);
-            }
+            finish(a, oc, acc, n, out + pixel * out_c + oc);
         }
     }
 }
