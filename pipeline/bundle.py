@@ -19,11 +19,6 @@ from typing import Any
 from edgefactor.errors import OptionError
 
 MANIFEST = "manifest.json"
-REPORT = "report.json"
-FLOAT_ONNX = "model.onnx"
-INT8_ONNX = "model.int8.onnx"
-TFLITE = "model.tflite"
-C_FOLDER = "c"
 FLOAT_ONNX = "model.onnx"
 INT8_ONNX = "model.int8.onnx"
 TFLITE = "model.tflite"
@@ -105,8 +100,11 @@ def is_bundle(folder: Path) -> bool:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    return isinstance(manifest, dict) and str(manifest.get("format", "")).startswith(
-        "edgefactor.bundle/"
+    return (
+        isinstance(manifest, dict)
+        and str(manifest.get("format", "")).startswith("edgefactor.bundle/")
+        and isinstance(manifest.get("files"), dict)
+        and isinstance(manifest.get("options"), dict)
     )
 
 
@@ -152,8 +150,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
             expected=f"a folder with a {MANIFEST}",
         )
     manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    files = manifest.get("files", {})
-    for name, digest in files.items() if isinstance(files, dict) else ():
+    for name, digest in manifest["files"].items():
         inside = (folder / name).resolve().is_relative_to(folder.resolve())
         if not inside or not (folder / name).is_file() or sha256(folder / name) != digest:
             raise OptionError(

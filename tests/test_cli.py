@@ -62,8 +62,8 @@ def start(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
 
 def test_help_is_instant_and_loads_nothing_heavy() -> None:
     code = (
-        "import sys, time; start = time.perf_counter(); from edgefactor import cli;"
-        "assert cli.main(['--help']) == 0; taken = time.perf_counter() - start;"
+        "import sys, time; from edgefactor import cli;"
+        "assert cli.main(['--help']) == 0; taken = time.process_time();"
         "heavy = {'torch', 'numpy', 'onnx', 'rich', 'jinja2'} & set(sys.modules);"
         "print(repr((taken, heavy)), file=sys.stderr)"
     )
@@ -75,7 +75,7 @@ def test_help_is_instant_and_loads_nothing_heavy() -> None:
         taken, heavy = eval(done.stderr)
         assert heavy == set()
         tries.append(taken)
-    # The least of three: the machine may be busy with something else.
+    # Time of the processor since the interpreter started: the machine may be busy with other work.
     assert min(tries) < HELP_SECONDS
 
 
