@@ -8,10 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgefactor.errors import ModelError
-from edgefactor.export.codebook import Int8Array
+from edgefactor.export.codebook import Int8Array, uniform_encoding
 
 INT32_MIN, INT32_MAX = -(2**31), 2**31 - 1
 UINT16_MAX = 2**16 - 1
+DIGIT_OFFSET = 8
+# What is left of 32 bits for the sum of a digit, by its place in half a word.
+DIGIT_LIMITS = {1: 2**27, 2: 2**23, 3: 2**19}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,11 +133,13 @@ class ConvProof:
         folded_bias: int32 (O,), with ``-in_zero_point * sum(weights)`` added.
         doubled: Empty if requantization by SMMULR is exact for this layer, else why not.
         o8: Empty if the o8 kernels are exact for this layer, else why not.
+        digits: The same for kernels that add up digits of uniform weights.
     """
 
     folded_bias: NDArray[np.int32]
     doubled: str
     o8: str
+    digits: str
 
 
 def prove_ranges(
@@ -173,6 +178,7 @@ def prove_ranges(
         folded_bias=folded.astype(np.int32),
         doubled=doubled,
         o8=doubled or _why_not_o8(largest),
+        digits=doubled or _why_not_digits(weights),
     )
 
 
@@ -189,3 +195,18 @@ def _why_not_o8(largest: NDArray[np.int64]) -> str:
     """A word's sum is 256 * even + odd channel, in 32 bits."""
     even = int(largest[0::2].max())
     return f"an even channel's sum can reach {even}, 2^23 is the limit" if even >= 2**23 else ""
+
+
+def _why_not_digits(weights: NDArray[np.int64]) -> str:
+    """Half a word holds four channels' digits of base 16, the last one signed."""
+    uniform = uniform_encoding(weights.astype(np.int8))
+    if uniform is None:
+        return "its weights are not in arithmetic progression"
+    digits = (weights - uniform.table[0]) // max(1, uniform.table[1] - uniform.table[0])
+    digits[3::4] -= DIGIT_OFFSET
+    sums = 128 * np.abs(digits).sum(axis=1)
+    for channel, limit in DIGIT_LIMITS.items():
+        largest = int(sums[channel::4].max(initial=0))
+        if largest >= limit:
+            return f"a sum of digits can reach {largest}, {limit} is the limit"
+    return ""

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from edgefactor.export.codebook import Encoding
+import numpy as np
+from numpy.typing import NDArray
+
+from edgefactor.export.codebook import ENCODING_NAMES, Encoding, Int8Array
 from edgefactor.export.conv_geometry import ConvGeometry
 from edgefactor.export.conv_variants import (
     HEADERS,
@@ -18,6 +21,7 @@ from edgefactor.export.conv_variants import (
 )
 from edgefactor.export.kernel_costs import InstructionModel, Storage, Work
 from edgefactor.export.packing import BLOCK_CHANNELS, block_order, encoded_bytes
+from edgefactor.export.sparse_code import encode_sparse
 
 BYTES = Decoder(symbol="ef_decoder_bytes", sources=("ef_decoder_bytes.c",), code_bytes=120)
 BYTES_4BIT = Decoder(
@@ -127,13 +131,21 @@ DEPTHWISE = Variant(
     written=lambda geometry, strip: None,
 )
 
+
+def _pack_reference(order: Int8Array, encoding: Encoding) -> tuple[str, NDArray[np.integer]]:
+    """Rows of channels, in any encoding."""
+    if encoding.gap_bits:
+        return "uint8_t", encode_sparse(order, encoding)
+    return "uint8_t", encoded_bytes(order.reshape(-1), encoding)
+
+
 REFERENCE = Variant(
     kernel="ef_conv2d_s8_ref",
-    sources=(*HEADERS, "ef_conv2d_s8_ref.c"),
+    sources=(*HEADERS, "ef_sparse.h", "ef_conv2d_s8_ref.c"),
     needs_dsp=False,
     why_not=lambda geometry, proof, encoding: "",
-    order=lambda codes, geometry, padding: codes.reshape(-1),
-    pack=lambda order, encoding: ("uint8_t", encoded_bytes(order, encoding)),
+    order=lambda codes, geometry, padding: codes.reshape(geometry.out_c, -1),
+    pack=_pack_reference,
     value_offset=0,
     input_offset=0,
     storage=lambda geometry, encoding: Storage(
@@ -148,5 +160,6 @@ REFERENCE = Variant(
     ),
     in_place=lambda geometry: False,
     written=lambda geometry, strip: None,
+    encodings=ENCODING_NAMES,
 )
 """What the others are compared with; never chosen unless it is asked for by name."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edgefactor.export.codebook import Encoding, Int8Array
+from edgefactor.export.codebook import SCALAR_NAMES, Encoding, Int8Array
 from edgefactor.export.conv_geometry import ConvGeometry, ConvProof
 from edgefactor.export.kernel_costs import InstructionModel, Storage, Work, estimate_instructions
 from edgefactor.export.packing import BLOCK_CHANNELS
@@ -50,6 +50,9 @@ class Variant:
         needs_dsp: Whether it wants the DSP instructions. It runs everywhere, only slowly.
         needs_mve: The same for the vector extension.
         needs_plain_multiply: Whether it pays only where nothing multiplies and adds at once.
+        encodings: Names of those that it reads.
+        inline_table_bytes: Per value of a table that lies in front of the weights; 0 if it lies in
+            an array of its own.
         why_not: (geometry, proof, encoding) -> why it cannot run the layer, or "".
         order: (codes, geometry, padding code) -> codes in the kernel's order.
         pack: (order, encoding) -> C type and elements of the weight array.
@@ -84,6 +87,16 @@ class Variant:
     written: Callable[[ConvGeometry, int], NDArray[np.int64] | None]
     needs_mve: bool = False
     needs_plain_multiply: bool = False
+    encodings: tuple[str, ...] = SCALAR_NAMES
+    inline_table_bytes: int = 0
+
+    def flash_bytes(self, geometry: ConvGeometry, encoding: Encoding) -> int:
+        """Weights with their table, and the decoder's code."""
+        return (
+            encoding.data_bytes(self.storage(geometry, encoding).codes)
+            + len(encoding.table) * max(1, self.inline_table_bytes)
+            + self.decoder(encoding).code_bytes
+        )
 
     def scratch(self, geometry: ConvGeometry, encoding: Encoding, strip: int) -> ScratchLayout:
         """The scratch of the kernel for strips of so many output pixels."""

@@ -61,6 +61,7 @@ class InstructionModel:
         strip: Per strip.
         decode: Per code decoded, by bits.
         lut: Per call, for filling the decoder's table.
+        decode_vector: Per weight decoded from vectors.
     """
 
     mac: float
@@ -70,6 +71,7 @@ class InstructionModel:
     decode: Mapping[int, float]
     strip: float = 0.0
     lut: float = 0.0
+    decode_vector: float = 0.0
 
 
 def estimate_instructions(
@@ -88,6 +90,8 @@ def estimate_instructions(
         + model.block * blocks * work.strips
         + model.strip * work.strips
     )
-    if encoding.bits < 8:
+    if encoding.width > 1:
+        total += model.decode_vector * storage.codes * work.strips
+    elif encoding.bits < 8:
         total += model.decode[encoding.bits] * storage.codes * work.strips + model.lut
     return round(total)

@@ -15,6 +15,16 @@ from numpy.typing import NDArray
 from edgefactor.errors import OptionError
 from edgefactor.export.codebook import Encoding, Int8Array, find_encodings, named_encoding
 from edgefactor.export.conv_dsp import CONV_DSP, DENSE_DSP, DENSE_PAIRS_DSP, DEPTHWISE_DSP, ROWS_DSP
+from edgefactor.export.conv_encodings import (
+    CONV_VECTORS,
+    CONV_VECTORS_DSP,
+    CONV_VECTORS_MVE,
+    DENSE_DIGITS_DSP,
+    DENSE_VECTORS_DSP,
+    DENSE_VECTORS_TILE_DSP,
+    ROWS_VECTORS_DSP,
+    SPARSE,
+)
 from edgefactor.export.conv_geometry import UINT16_MAX, ConvGeometry, ConvProof, prove_ranges
 from edgefactor.export.conv_mve import CONV_MVE, DENSE_4BIT_MVE, DEPTHWISE_MVE
 from edgefactor.export.conv_portable import CONV, DEPTHWISE, REFERENCE
@@ -37,11 +47,19 @@ __all__ = ["ConvGeometry", "choose_conv"]
 
 VARIANTS: tuple[Variant, ...] = (
     CONV,
+    CONV_VECTORS,
+    SPARSE,
     DEPTHWISE,
     CONV_DSP,
     ROWS_DSP,
     DENSE_DSP,
     DENSE_PAIRS_DSP,
+    DENSE_DIGITS_DSP,
+    DENSE_VECTORS_DSP,
+    CONV_VECTORS_DSP,
+    ROWS_VECTORS_DSP,
+    DENSE_VECTORS_TILE_DSP,
+    CONV_VECTORS_MVE,
     DEPTHWISE_DSP,
     CONV_MVE,
     DENSE_4BIT_MVE,
@@ -139,7 +157,8 @@ def choose_conv(
         raise OptionError(
             "No such kernel can run this layer.",
             found=str(kernel),
-            expected="; ".join(f"{o.kernel}: {o.rejected}" for o in map(_option, considered)),
+            expected="; ".join(f"{o.kernel}: {o.rejected}" for o in map(_option, considered))
+            or "a kernel that reads the encoding",
         )
     chosen = _best(usable, optimize)
     others = tuple(_option(item) for item in considered if item is not chosen)
@@ -166,6 +185,8 @@ def _consider(
                 flash_bytes=0,
                 instructions=0,
             )
+            if encoding.name not in variant.encodings:
+                continue
             if variant.needs_dsp and not features.dsp:
                 reason = "the target has no DSP instructions"
             elif variant.needs_mve and not features.mve:
@@ -177,14 +198,11 @@ def _consider(
             if reason:
                 yield replace(option, rejected=reason)
                 continue
-            storage = variant.storage(geometry, encoding)
             strip = variant.choose_strip(geometry, encoding, scratch_limit, STRIP_SLACK[optimize])
             yield _Candidate(
                 option=replace(
                     option,
-                    flash_bytes=encoding.data_bytes(storage.codes)
-                    + len(encoding.table)
-                    + variant.decoder(encoding).code_bytes
+                    flash_bytes=variant.flash_bytes(geometry, encoding)
                     + CHANNEL_BYTES * geometry.out_c
                     + ARGS_BYTES,
                     instructions=variant.estimate(geometry, encoding, strip),
@@ -232,14 +250,17 @@ def _build(
         CArray(suffix="shift", ctype="int8_t", data=layer.shifts),
     ]
     lead = variant.lead(geometry, chosen.strip)
-    table = table_bytes(encoding, variant.value_offset)
-    if encoding.table:
+    has_table = bool(encoding.table) and not variant.inline_table_bytes
+    table = table_bytes(encoding, variant.value_offset)[: None if has_table else 0]
+    if has_table:
         arrays.append(CArray(suffix="table", ctype="uint8_t", data=table, section="weights"))
     weights: dict[str, CValue] = {
         "data": Ref(suffix="weights"),
-        "table": Ref(suffix="table") if encoding.table else CSymbol(name="NULL"),
+        "table": Ref(suffix="table") if has_table else CSymbol(name="NULL"),
         "decoder": CSymbol(name=f"&{decoder.symbol}" if decoder.symbol else "NULL"),
-        "bits": encoding.bits,
+        "bits": encoding.code_bits,
+        "width": encoding.width,
+        "gap_bits": encoding.gap_bits,
     }
     args: dict[str, CValue] = {
         "weights": weights,

@@ -14,6 +14,7 @@ from edgefactor.export.codebook import ByteArray, Encoding, Int8Array, encode
 
 BLOCK_CHANNELS = 4
 BLOCK_TAPS = 4
+DIGIT_CHANNELS = 8
 FOLD_TAPS = 32
 
 
@@ -80,6 +81,55 @@ def pair_order(codes: Int8Array, padding: int) -> Int8Array:
     count, channels, taps = blocks.shape
     split = blocks.reshape(count, channels, taps // 4, 2, 2)
     return split.transpose(0, 2, 4, 1, 3).reshape(-1)
+
+
+def digit_order(codes: Int8Array, padding: int) -> Int8Array:
+    """[block of 8][tap pair][4 channels][tap of the pair][channel], flat: four digits a half."""
+    flat = codes.reshape(codes.shape[0], -1)
+    pads = ((0, -flat.shape[0] % DIGIT_CHANNELS), (0, -flat.shape[1] % BLOCK_TAPS))
+    padded = np.pad(flat, pads, constant_values=padding)
+    # axes: block, 4 channels, channel, group of 4 taps, half (0: k, 1: k+2), which pair (0, 1)
+    split = padded.reshape(-1, 2, 4, padded.shape[1] // 4, 2, 2)
+    return split.transpose(0, 3, 5, 1, 4, 2).reshape(-1)
+
+
+def digit_words(order: Int8Array, encoding: Encoding) -> NDArray[np.uint32]:
+    """The digits of ``digit_order``; those of every fourth channel are less 8, signed."""
+    digits = encode_digits(order, encoding)
+    # The top digit of a half is a signed number: 8 less is the highest bit turned.
+    digits[1::2] ^= 0x80
+    return digits.view(np.uint32)
+
+
+def encode_digits(order: Int8Array, encoding: Encoding) -> ByteArray:
+    """Two digits of a uniform encoding in a byte, the first one below."""
+    low, step = encoding.table[0], encoding.table[1] - encoding.table[0]
+    digits: ByteArray = ((order.astype(np.int16) - low) // step).astype(np.uint8)
+    pairs: ByteArray = digits[0::2] + digits[1::2] * np.uint8(16)
+    return pairs
+
+
+def vector_order(codes: Int8Array, groups: int, width: int, taps_multiple: int) -> Int8Array:
+    """[block][vector of taps][4 channels][tap of the vector], flat: for decoders of vectors.
+
+    What fills up a block repeats weights, so that its vectors are in the table too.
+    """
+    channels = codes.shape[0] // groups
+    flat = codes.reshape(groups, channels, -1, width)
+    taps = flat.shape[2]
+    pads = ((0, 0), (0, -channels % BLOCK_CHANNELS), (0, -taps % max(1, taps_multiple // width)))
+    padded = np.pad(flat, (*pads, (0, 0)), mode="edge")
+    blocks = padded.reshape(-1, BLOCK_CHANNELS, *padded.shape[2:])
+    return blocks.transpose(0, 2, 1, 3).reshape(-1)
+
+
+def vector_words(order: Int8Array, encoding: Encoding) -> NDArray[np.uint32]:
+    """The table as int16 pairs of taps (0, 2) and (1, 3), and the indices behind it."""
+    table = np.asarray(encoding.table, np.int16).reshape(-1, 2, 2).transpose(0, 2, 1)
+    indices = encode(order, encoding)
+    return np.concatenate(
+        [np.ascontiguousarray(table).reshape(-1).view(np.uint32), indices.view(np.uint32)]
+    )
 
 
 def padding_code(encoding: Encoding) -> int:

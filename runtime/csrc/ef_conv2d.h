@@ -37,6 +37,10 @@ typedef struct ef_conv2d_args {
     int16_t clamp_min, clamp_max;
 } ef_conv2d_args;
 
+/* Dense, or 1x1 without padding or groups, with sparse weights (ef_sparse.h): computes only with
+ * what is left of them. Any core. */
+void ef_conv2d_s8_sparse(const ef_conv2d_args *a, const int8_t *in, int8_t *out, void *scratch);
+
 /* Plain twin of all the others. Weights in OHWI order, any encoding. No scratch. */
 void ef_conv2d_s8_ref(const ef_conv2d_args *a, const int8_t *in, int8_t *out, void *scratch);
 
@@ -72,6 +76,17 @@ void ef_dense_s8_dsp(const ef_conv2d_args *a, const int8_t *in, int8_t *out, voi
 /* The same dense layer with 4-bit weights, looked up two at a time instead of decoded. Weights in
  * pair order: [block of 4 channels][tap pair][channel][tap of the pair]. */
 void ef_dense_s8_pairs_dsp(const ef_conv2d_args *a, const int8_t *in, int8_t *out, void *scratch);
+
+/* A dense layer with 4-bit weights in arithmetic progression: table[0] + step * digit, four digits
+ * in half a word, and no look-up. Weights in digit order:
+ * [block of 8 channels][tap pair][4 channels][tap of the pair][channel]; the digit of every fourth
+ * channel is less 8, as a signed number. */
+void ef_dense_s8_digits_dsp(const ef_conv2d_args *a, const int8_t *in, int8_t *out, void *scratch);
+
+/* A dense layer with vectors of 4 weights, looked up where they lie in flash. `data` begins with
+ * the 256 vectors as two words, taps (0, 2) and (1, 3); the codes follow as
+ * [block of 4 channels][4 taps][channel]. No table. */
+void ef_dense_s8_vectors_dsp(const ef_conv2d_args *a, const int8_t *in, int8_t *out, void *scratch);
 
 /* Depthwise with any multiplier for cores with SMLAD and unaligned loads. Weights in OHWI order.
  * May write in place if out_c == in_c and the map keeps its size. */

@@ -1,5 +1,14 @@
 #include "ef_conv2d.h"
 #include "ef_numerics.h"
+#include "ef_sparse.h"
+
+/* Any encoding, weights in OHWI order. */
+static int32_t weight_at(const ef_weights *weights, int32_t channel, int32_t taps, int32_t tap)
+{
+    return weights->gap_bits != 0
+               ? ef_sparse_value(weights, (uint32_t)channel, (uint32_t)tap)
+               : ef_weights_value(weights, (size_t)(channel * taps + tap));
+}
 
 /* The sum of one output element: the definition of the operator. */
 static int32_t accumulate(const ef_conv2d_args *a, const int8_t *in, int32_t oy, int32_t ox,
@@ -7,6 +16,7 @@ static int32_t accumulate(const ef_conv2d_args *a, const int8_t *in, int32_t oy,
 {
     const int32_t group_in_c = a->in_c / a->groups;
     const int32_t first_c = oc / (a->out_c / a->groups) * group_in_c;
+    const int32_t taps = a->kernel_h * a->kernel_w * group_in_c;
     int32_t acc = a->bias[oc];
     for (int32_t ky = 0; ky < a->kernel_h; ky++) {
         for (int32_t kx = 0; kx < a->kernel_w; kx++) {
@@ -14,9 +24,8 @@ static int32_t accumulate(const ef_conv2d_args *a, const int8_t *in, int32_t oy,
             const int32_t x = ox * a->stride_w + kx * a->dilation_w - a->pad_left;
             const int inside = y >= 0 && y < a->in_h && x >= 0 && x < a->in_w;
             for (int32_t c = 0; c < group_in_c; c++) {
-                const int32_t tap = (oc * a->kernel_h + ky) * a->kernel_w + kx;
-                const int32_t weight =
-                    ef_weights_value(&a->weights, (size_t)(tap * group_in_c + c));
+                const int32_t tap = (ky * a->kernel_w + kx) * group_in_c + c;
+                const int32_t weight = weight_at(&a->weights, oc, taps, tap);
                 const int32_t value = inside ? in[(y * a->in_w + x) * a->in_c + first_c + c]
                                              : a->in_zero_point;
                 acc += weight * value;

@@ -78,6 +78,18 @@ static inline uint32_t ef_sxtb16_odd(uint32_t bytes)
 #endif
 }
 
+/* Sums of the halves, each on its own. */
+static inline uint32_t ef_add16(uint32_t x, uint32_t y)
+{
+#if EF_HAS_DSP
+    uint32_t word;
+    __asm__("uadd16 %0, %1, %2" : "=r"(word) : "r"(x), "r"(y));
+    return word;
+#else
+    return ((x + y) & 0xFFFFu) | ((x & 0xFFFF0000u) + (y & 0xFFFF0000u));
+#endif
+}
+
 /* acc + low(x) * low(y) + high(x) * high(y) */
 static inline int32_t ef_smlad(uint32_t x, uint32_t y, int32_t acc)
 {

@@ -1,10 +1,13 @@
 /* A weight tensor in flash and the decoder that turns a run of it into operands.
  *
- * Format (version 1, docs/weight-format.md): code i of the tensor, in the order that the kernel
+ * Format (version 2, docs/weight-format.md): code i of the tensor, in the order that the kernel
  * reads them, is the `bits` bits from bit i * bits on, counted from the least significant bit of
  * data[0] upwards. With 8 bits the code is the value; with 1 to 6 bits it is an index into a table
- * of 2^bits one-byte values. A kernel decodes a run of codes (a few output channels) at a time into
- * its scratch, never a whole tensor.
+ * of 2^bits one-byte values. With a `width` of 2, 4 or 8 a code is a byte, an index into a table of
+ * 256 vectors of so many consecutive weights. With `gap_bits` the weights are sparse: only those
+ * that are not zero are stored, with their relative positions (ef_sparse.h).
+ * A kernel decodes a run of codes (a few output channels) at a time into its scratch, never a whole
+ * tensor.
  *
  * A decoder is a constant that the generated arguments point to, so that an image holds only the
  * decoders that its layers use, and kernels and encodings add up instead of multiplying.
@@ -32,9 +35,11 @@ typedef struct ef_decoder {
 
 typedef struct ef_weights {
     const void *data;
-    const uint8_t *table;      /* 2^bits bytes; NULL if bits == 8 */
+    const uint8_t *table;      /* 2^bits or 256 * width bytes; NULL for values as they are */
     const ef_decoder *decoder; /* NULL: the kernel reads `data` as it is */
-    uint32_t bits;
+    uint16_t bits;             /* of a code or of a sparse weight's value */
+    uint8_t width;             /* weights per code */
+    uint8_t gap_bits;          /* of a sparse weight's relative position; 0: all are stored */
 } ef_weights;
 
 /* Any bits in 1..6, any first and count; writes one table byte per code. */
@@ -63,6 +68,16 @@ extern const ef_decoder ef_decoder_o8_4bit;
 extern const ef_decoder ef_decoder_pairs_4bit;
 #define EF_PAIRS_4BIT_LUT_BYTES 1024
 
+/* Vectors of any width, `first` and `count` multiples of it; writes one table byte per weight, in
+ * the order of the codes. */
+extern const ef_decoder ef_decoder_vectors;
+
+/* Vectors in blocks [vector of taps][4 channels]; writes table bytes as [tap][4 channels]. */
+extern const ef_decoder ef_decoder_vectors_blocks;
+
+/* The same, written as o8 words. The taps of a block are a multiple of 4. */
+extern const ef_decoder ef_decoder_vectors_o8;
+
 /* Code i, one at a time: the definition of the format, used by the _ref kernels. */
 static inline uint32_t ef_weights_code(const ef_weights *weights, size_t i)
 {
@@ -77,8 +92,14 @@ static inline uint32_t ef_weights_code(const ef_weights *weights, size_t i)
 
 static inline int8_t ef_weights_value(const ef_weights *weights, size_t i)
 {
-    const uint32_t code = ef_weights_code(weights, i);
-    const uint32_t byte = weights->table == NULL ? code : weights->table[code];
+    uint32_t byte;
+    if (weights->width > 1) {
+        const uint32_t code = ef_weights_code(weights, i / weights->width);
+        byte = weights->table[code * weights->width + i % weights->width];
+    } else {
+        const uint32_t code = ef_weights_code(weights, i);
+        byte = weights->table == NULL ? code : weights->table[code];
+    }
     return (int8_t)(byte < 128 ? (int32_t)byte : (int32_t)byte - 256);
 }
 

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from edgefactor.errors import ModelError
+from edgefactor.export.codebook import find_encodings
 from edgefactor.export.conv_geometry import prove_ranges
-from edgefactor.export.kernels import choose_conv
+from edgefactor.export.kernels import VARIANTS, choose_conv
 from edgefactor.export.layer_code import IsaFeatures, LayerCode
 from tests.runtime.conv_reference import ConvLayer, conv, make_layer
 
@@ -22,6 +23,7 @@ def choose(
     *,
     optimize: str = "balanced",
     scratch_limit: int = 8192,
+    encoding: str | None = None,
 ) -> LayerCode:
     """The choice for a layer."""
     return choose_conv(
@@ -34,6 +36,7 @@ def choose(
         features=features,
         optimize=optimize,
         scratch_limit=scratch_limit,
+        encoding=encoding,
     )
 
 
@@ -82,7 +85,7 @@ def test_tiny_layer_stays_raw_because_decoder_and_table_count() -> None:
 
 def test_wide_sum_takes_the_next_kernel_down_and_says_so() -> None:
     layer = make_layer("wide", conv((1, 1, 1024), 4), extreme=True, spread=30.0)
-    code = choose(layer)
+    code = choose(layer, encoding="raw")
     assert kernel_of(code) == "ef_conv2d_s8"
     reasons = {item.kernel: item.rejected for item in code.alternatives}
     assert "2^23" in reasons["ef_dense_s8_dsp"]
@@ -127,9 +130,17 @@ def test_scratch_stays_within_its_limit_where_it_can() -> None:
 
 
 def test_alternatives_name_every_kernel_and_encoding() -> None:
-    code = choose(make_layer("all", conv((8, 8, 16), 16, (3, 3), pads=SAME3), values=16))
+    layer = make_layer("all", conv((8, 8, 16), 16, (3, 3), pads=SAME3), values=16)
+    code = choose(layer)
+    pairs = {
+        (variant.kernel, encoding.name)
+        for variant in VARIANTS
+        for encoding in find_encodings(layer.codes)
+        if encoding.name in variant.encodings
+    }
     seen = {(item.kernel, item.encoding) for item in code.alternatives}
-    assert len(seen) == len(code.alternatives) == 14
+    assert seen == pairs
+    assert len(seen) == len(code.alternatives)
     assert kernel_of(code) == code.alternatives[0].kernel
     assert code.alternatives[0].rejected == ""
 

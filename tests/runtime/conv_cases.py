@@ -1,12 +1,16 @@
 """The layers that every convolution kernel is tried on (style rule 14)."""
 
 from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
 
 from edgefactor.errors import OptionError
-from edgefactor.export.codebook import find_encodings
+from edgefactor.export.codebook import fitting_encodings
 from edgefactor.export.kernels import choose_conv
 from edgefactor.export.layer_code import IsaFeatures, LayerCode
-from tests.runtime.conv_reference import ConvLayer, conv, make_layer
+from tests.runtime.conv_reference import ConvLayer, conv, convolve, make_layer
 
 DSP = IsaFeatures(dsp=True, unaligned=True)
 ALL = IsaFeatures(dsp=True, mve=True, unaligned=True)
@@ -108,11 +112,71 @@ def cases() -> tuple[ConvLayer, ...]:
     return tuple(layers)
 
 
+def with_codes(layer: ConvLayer, name: str, codes: NDArray[np.int8]) -> ConvLayer:
+    """The layer with other weights."""
+    numbers = (codes, layer.bias, layer.multipliers, layer.shifts)
+    output = convolve(layer.geometry, *numbers, layer.input)
+    return replace(layer, name=f"{layer.name}, {name}", codes=codes, output=output)
+
+
+def uniform(layer: ConvLayer, step: int, seed: int = 0) -> ConvLayer:
+    """Weights in arithmetic progression of 16."""
+    rng = np.random.default_rng(seed)
+    low = int(rng.integers(-127, 128 - 15 * step))
+    digits = rng.integers(0, 16, layer.codes.shape)
+    return with_codes(layer, f"uniform step {step}", (low + step * digits).astype(np.int8))
+
+
+def of_vectors(layer: ConvLayer, width: int, vectors: int = 256, seed: int = 0) -> ConvLayer:
+    """Weights in vectors; the taps of an output channel must be a multiple of the width."""
+    rng = np.random.default_rng(seed)
+    pool = rng.integers(-127, 128, (vectors, width))
+    codes = pool[rng.integers(0, vectors, layer.codes.size // width)].astype(np.int8)
+    return with_codes(layer, f"vectors of {width}", codes.reshape(layer.codes.shape))
+
+
+def sparse(layer: ConvLayer, values: int, density: float, seed: int = 0) -> ConvLayer:
+    """Pruned weights."""
+    rng = np.random.default_rng(seed)
+    pool = rng.choice(np.setdiff1d(np.arange(-127, 128), [0]), values, replace=False)
+    codes = np.where(
+        rng.random(layer.codes.shape) < density, rng.choice(pool, layer.codes.shape), 0
+    )
+    return with_codes(layer, f"{values} values, density {density}", codes.astype(np.int8))
+
+
+def encoded_cases() -> tuple[ConvLayer, ...]:
+    """Layers whose weights fit the encodings that random weights do not fit."""
+    table = {layer.name: layer for layer in cases()}
+    wide = make_layer("dense wide", conv((1, 1, 700), 5, in_zero_point=-128), seed=3)
+    deep = make_layer("pointwise deep", conv((3, 2, 600), 3, in_zero_point=5), seed=4)
+    odd = make_layer("pointwise odd stride", conv((5, 4, 7), 3, stride=(2, 3)), seed=5)
+    dense = ("tile + 1", "dense", "dense small", "dense odd", "dense one", "dense clamped")
+    tiled = ("pointwise", "3x3 same", "3x3 stride 2", "groups of one channel out", "dense", "1-D")
+    return (
+        *(uniform(table[name], step) for name in dense for step in (1, 5)),
+        uniform(wide, 16),
+        uniform(table["3x3 same"], 3),
+        *(of_vectors(table[name], width) for name in tiled for width in (2, 4)),
+        *(of_vectors(table[name], 8) for name in ("pointwise", "3x3 same", "dense")),
+        of_vectors(wide, 4),
+        of_vectors(table["10x4 stride 2"], 2, 9),
+        of_vectors(make_layer("dense of 6", conv((1, 1, 6), 7)), 2, 5),
+        *(
+            sparse(layer, values, density)
+            for layer in (wide, deep, odd, *(table[name] for name in (*dense, "pointwise")))
+            for values, density in ((15, 0.1), (3, 0.004), (25, 0.3), (200, 0.02), (1, 0.0))
+        ),
+    )
+
+
 def kernels_of(
     layer: ConvLayer, name: str, features: IsaFeatures = ALL, scratch_limit: int = 1024
 ) -> Iterator[LayerCode]:
     """The kernel of that name in every encoding that holds the layer's codes, if it can run it."""
-    for encoding in find_encodings(layer.codes):
+    for encoding in fitting_encodings(layer.codes):
+        if encoding.width > 1 and f"vectors of {encoding.width}" not in layer.name:
+            continue  # every small layer is one of few vectors
         try:
             yield choose_conv(
                 layer.geometry,

@@ -30,6 +30,8 @@ CONV_FILES = (
     "ef_pairs*.c",
     "ef_swar*.c",
     "ef_sums*.c",
+    "ef_digits*.c",
+    "ef_vectors*.c",
 )
 
 
@@ -45,7 +47,9 @@ class Weights(ctypes.Structure):
         ("data", ctypes.c_void_p),
         ("table", ctypes.c_void_p),
         ("decoder", ctypes.c_void_p),
-        ("bits", ctypes.c_uint32),
+        ("bits", ctypes.c_uint16),
+        ("width", ctypes.c_uint8),
+        ("gap_bits", ctypes.c_uint8),
     ]
 
 

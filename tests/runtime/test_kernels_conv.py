@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 from edgefactor.errors import DataError, OptionError
 from edgefactor.export.kernels import ALL_VARIANTS, choose_conv
 from edgefactor.export.layer_code import LayerCode
-from tests.runtime.conv_cases import DSP, cases, kernels_of
+from tests.runtime.conv_cases import DSP, cases, encoded_cases, kernels_of
 from tests.runtime.conv_library import run_kernel
 from tests.runtime.conv_reference import ConvLayer, conv, convolve, make_layer
 
 CASES = {layer.name: layer for layer in cases()}
-KERNELS = [variant.kernel for variant in ALL_VARIANTS]
+ENCODED = {layer.name: layer for layer in encoded_cases()}
+KERNELS = list(dict.fromkeys(variant.kernel for variant in ALL_VARIANTS))
 
 
 def check(layer: ConvLayer, kernel: LayerCode, compiler: str = "gcc") -> None:
@@ -46,6 +47,14 @@ def clustered(layer: ConvLayer, values: int) -> ConvLayer:
 def test_case_equals_numpy(name: str, kernel: str) -> None:
     for variant in kernels_of(CASES[name], kernel):
         check(CASES[name], variant)
+
+
+@pytest.mark.parametrize("name", ENCODED)
+def test_encoded_case_equals_numpy(name: str) -> None:
+    kernels = [code for kernel in KERNELS for code in kernels_of(ENCODED[name], kernel)]
+    assert {code.encoding for code in kernels} > {"raw"}
+    for code in kernels:
+        check(ENCODED[name], code)
 
 
 @pytest.mark.parametrize("values", [1, 2, 3, 4, 7, 8, 16, 30, 64])

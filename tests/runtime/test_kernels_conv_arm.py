@@ -8,7 +8,7 @@ import pytest
 from edgefactor.export.kernels import ALL_VARIANTS
 from edgefactor.export.layer_code import IsaFeatures
 from edgefactor.targets.catalogue import load_target
-from tests.runtime.conv_cases import ALL, cases, kernels_of
+from tests.runtime.conv_cases import ALL, cases, encoded_cases, kernels_of
 from tests.runtime.conv_firmware import Run, run_on_board, run_sanitized
 from tests.runtime.conv_reference import ConvLayer, make_layer
 
@@ -27,7 +27,7 @@ def layers() -> list[ConvLayer]:
         for layer in table
         if layer.name in CLUSTERED
     ]
-    return [*table, *again]
+    return [*table, *again, *encoded_cases()]
 
 
 def runs_for(features: IsaFeatures) -> list[Run]:
@@ -35,8 +35,8 @@ def runs_for(features: IsaFeatures) -> list[Run]:
     return [
         Run(layer=layer, code=code, in_place=in_place)
         for layer in layers()
-        for variant in ALL_VARIANTS
-        for code in kernels_of(layer, variant.kernel, features)
+        for kernel in dict.fromkeys(variant.kernel for variant in ALL_VARIANTS)
+        for code in kernels_of(layer, kernel, features)
         for in_place in (False, True)
         if not in_place or (code.in_place and layer.output.size <= layer.input.size)
     ]
