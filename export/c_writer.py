@@ -16,7 +16,8 @@ import jinja2
 import numpy as np
 
 from edgefactor import __version__
-from edgefactor.export import c_text, ops
+from edgefactor.export import c_text
+from edgefactor.export.code_cache import CodeCache
 from edgefactor.export.ir import Graph, Op, Port
 from edgefactor.export.layer_code import Call, CSymbol, CTarget, CValue, LayerCode, Ref
 from edgefactor.export.plan import ALIGNMENT, ArenaPlan, plan_arena, without_skipped
@@ -258,7 +259,7 @@ def write_c(
         prefix: C identifier that all public names start with.
         normalization: Offered in the header as a helper for raw inputs, if given.
     """
-    code = {op.name: ops.family_of(op).layer_code(op, graph, target) for op in graph.ops}
+    code = CodeCache(target=target).code(graph)
     plan = plan_arena(graph, code)
     code = without_skipped(code, plan)
     layers = _Layers(graph, code, plan, prefix)

@@ -159,20 +159,23 @@ def _candidates(graph: Graph, cache: CodeCache, before: int, budget: int) -> lis
     return sorted(found, key=lambda candidate: candidate.rank)
 
 
-def fit_arena(graph: Graph, target: CTarget, arena_bytes: int) -> Graph:
+def fit_arena(
+    graph: Graph, target: CTarget, arena_bytes: int, *, cache: CodeCache | None = None
+) -> Graph:
     """Run the beginning of a network by stripes if its arena is too large otherwise.
 
     Args:
         graph: int8 Graph.
         target: What the C is for: scratch counts too.
         arena_bytes: What the arena may take.
+        cache: Layers of the same target that were made before.
 
     Returns:
         The Graph as it is if it fits or cannot run by stripes; else the one that fits at the
         least extra work, or, where none fits, the one of the smallest arena. The choice is in its
         metadata.
     """
-    cache = CodeCache(target=target)
+    cache = cache or CodeCache(target=target)
     whole = plan_arena(graph, cache.code(graph)).arena_bytes
     if whole <= arena_bytes:
         return graph

@@ -1,9 +1,11 @@
-"""Makes the int8 Graph fit the RAM: stripes of rows where the whole maps would not."""
+"""Makes the int8 Graph fit the RAM: order of operators, stripes of rows where maps are large."""
 
 from __future__ import annotations
 
+from edgefactor.export.code_cache import CodeCache
 from edgefactor.export.ir import Graph
 from edgefactor.export.layer_code import CTarget
+from edgefactor.export.ordering import has_choice, order_for_memory
 from edgefactor.export.stripe_search import fit_arena, recorded
 from edgefactor.export.validate import validate
 from edgefactor.pipeline.config import Progress
@@ -13,7 +15,7 @@ RESERVE_BYTES = 2048
 
 
 def fit_ram(graph: Graph, target: CTarget, ram_bytes: int, progress: Progress) -> Graph:
-    """Run the beginning of a network by stripes if its arena would not fit the RAM.
+    """Order the operators, and run the first by stripes if the arena would not fit the RAM.
 
     Args:
         graph: int8 Graph.
@@ -21,10 +23,15 @@ def fit_ram(graph: Graph, target: CTarget, ram_bytes: int, progress: Progress) -
         ram_bytes: The budget for arena, stack and variables; 0 for none.
         progress: Called with the name of the stage.
     """
-    if not ram_bytes:
+    if not ram_bytes and not has_choice(graph):
         return graph
     progress("fitting the memory")
-    fitted = fit_arena(graph, target, max(ram_bytes - RESERVE_BYTES, 0))
+    cache = CodeCache(target=target)
+    if has_choice(graph):
+        graph = validate(order_for_memory(graph, cache.code(graph)), "order", quantized=True)
+    if not ram_bytes:
+        return graph
+    fitted = fit_arena(graph, target, max(ram_bytes - RESERVE_BYTES, 0), cache=cache)
     return graph if fitted is graph else validate(fitted, "stripes", quantized=True)
 
 
