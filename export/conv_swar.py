@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from edgefactor.export.codebook import Encoding
 from edgefactor.export.conv_geometry import ConvGeometry, ConvProof
-from edgefactor.export.conv_portable import CONV
+from edgefactor.export.conv_portable import CONV, DEPTHWISE
 from edgefactor.export.conv_variants import HEADERS, NO_DECODER, channel_blocks
 from edgefactor.export.kernel_costs import InstructionModel, Storage, Work
 from edgefactor.export.packing import BLOCK_CHANNELS, encoded_bytes, four_taps_order
@@ -135,5 +135,43 @@ DENSE_SUMS = replace(
     # Here a block is four taps of all channels, with its two tables.
     model=InstructionModel(
         mac=2.55, gather=12.0, output=50.0, block=650.0, strip=600.0, decode={4: 0.0}
+    ),
+)
+
+# ---- depthwise -----------------------------------------------------------------------------------
+
+
+def _why_not_3x3(geometry: ConvGeometry, proof: ConvProof) -> str:
+    if not geometry.is_depthwise:
+        return "not a depthwise convolution"
+    if (geometry.k_h, geometry.k_w, geometry.dilation_h, geometry.dilation_w) != (3, 3, 1, 1):
+        return "not 3x3 without dilation"
+    return proof.doubled
+
+
+def _plane_bytes(geometry: ConvGeometry, strip: int) -> int:
+    """A word for each input of the upper half of the outputs."""
+    rows = (-(-geometry.out_h // 2) - 1) * geometry.stride_h + 3
+    return 4 * rows * geometry.plane_w
+
+
+DEPTHWISE_SWAR = replace(
+    DEPTHWISE,
+    kernel="ef_depthwise_s8_swar",
+    sources=(
+        *HEADERS,
+        "ef_attributes.h",
+        "ef_swar.h",
+        "ef_swar_3x3.h",
+        "ef_swar_3x3.c",
+        "ef_swar_finish.c",
+        "ef_depthwise_s8_swar.c",
+    ),
+    needs_plain_multiply=True,
+    why_not=lambda geometry, proof, encoding: _why_not_3x3(geometry, proof),
+    input_offset=0,
+    strip_bytes=_plane_bytes,
+    model=InstructionModel(
+        mac=6.3, gather=6.0, output=0.0, block=500.0, decode=DEPTHWISE.model.decode
     ),
 )

@@ -28,7 +28,7 @@ from edgefactor.export.conv_encodings import (
 from edgefactor.export.conv_geometry import UINT16_MAX, ConvGeometry, ConvProof, prove_ranges
 from edgefactor.export.conv_mve import CONV_MVE, DENSE_4BIT_MVE, DEPTHWISE_MVE
 from edgefactor.export.conv_portable import CONV, DEPTHWISE, REFERENCE
-from edgefactor.export.conv_swar import CONV_SWAR, DENSE_SUMS, DENSE_SWAR
+from edgefactor.export.conv_swar import CONV_SWAR, DENSE_SUMS, DENSE_SWAR, DEPTHWISE_SWAR
 from edgefactor.export.conv_variants import Variant
 from edgefactor.export.kernel_costs import ARGS_BYTES, CHANNEL_BYTES
 from edgefactor.export.layer_code import (
@@ -67,6 +67,7 @@ VARIANTS: tuple[Variant, ...] = (
     CONV_SWAR,
     DENSE_SWAR,
     DENSE_SUMS,
+    DEPTHWISE_SWAR,
 )
 """What a layer may get."""
 ALL_VARIANTS = (*VARIANTS, REFERENCE)

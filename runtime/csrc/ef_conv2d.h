@@ -63,6 +63,10 @@ void ef_dense_s8_swar(const ef_conv2d_args *a, const int8_t *in, int8_t *out, vo
  * order [4 taps][channel][tap], channels padded to a multiple of 4; all shifts to the right. */
 void ef_dense_s8_sums(const ef_conv2d_args *a, const int8_t *in, int8_t *out, void *scratch);
 
+/* For the same cores: depthwise 3x3 without dilation, two pixels with one multiply. Weights in OHWI
+ * order; all shifts to the right. May write in place if out_c == in_c and the map keeps its size. */
+void ef_depthwise_s8_swar(const ef_conv2d_args *a, const int8_t *in, int8_t *out, void *scratch);
+
 /* For cores with SMLAD. Weights in o8 order (ef_o8.h). `in` is 4-aligned. */
 void ef_conv2d_s8_dsp(const ef_conv2d_args *a, const int8_t *in, int8_t *out, void *scratch);
 
