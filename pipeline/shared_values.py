@@ -84,17 +84,25 @@ def _row_factors(rows: Weights, original: Weights) -> NDArray[np.float64] | None
     return factors
 
 
+def _distinct(rows: Weights, scale: NDArray[np.float64]) -> int:
+    """How many values are left when each channel is divided by its scale."""
+    shared = rows / scale[:, None]
+    step = float(np.abs(shared).max(initial=0.0)) * _TOLERANCE or 1.0
+    return len(np.unique(np.rint(shared / step)))
+
+
 def _channel_scale(rows: Weights, originals: list[tuple[Weights, Weights]]) -> tuple[float, ...]:
-    if _is_shared(rows):
-        return (1.0,) * len(rows)
+    """The scale that leaves the fewest values; none where there are many in any case."""
+    candidates = [np.ones(len(rows))] if _is_shared(rows) else []
     for original, scale in originals:
         if original.shape != rows.shape:
             continue
         factors = _row_factors(rows, original)
         if factors is not None:
             # A negative factor mirrors the values of its channel; the scale itself is positive.
-            return tuple(float(f) for f in np.abs(factors) * scale)
-    return ()
+            candidates.append(np.abs(factors) * scale)
+    best = min(candidates, key=lambda scale: _distinct(rows, scale), default=None)
+    return () if best is None else tuple(float(factor) for factor in best)
 
 
 def keep_shared_values(graph: Graph, state: Mapping[str, Weights]) -> Graph:
