@@ -33,7 +33,7 @@ class LayerCost:
     Attributes:
         instructions: For one inference.
         flash_bytes: Weights, tables and channel parameters.
-        multiplies: Multiplications.
+        multiplies: Multiplications with a weight that is not 0.
         parameters: Weights that are not 0, without biases.
     """
 
@@ -145,16 +145,23 @@ def _estimate(
         np.full(outputs, _MULTIPLIER, np.int32),
         np.full(outputs, _SHIFT, np.int32),
     )
-    policy = target.features, target.optimize
-    dense = choose_conv(geometry, *numbers, input_name="x", features=policy[0], optimize=policy[1])
+    dense = choose_conv(
+        geometry, *numbers, input_name="x", features=target.features, optimize=target.optimize
+    )
     code = prefer_sparse(
-        dense, geometry, *numbers, input_name="x", features=policy[0], optimize=policy[1],
+        dense,
+        geometry,
+        *numbers,
+        input_name="x",
+        features=target.features,
+        optimize=target.optimize,
         encoding=None,
-    )  # fmt: skip
+    )
     chosen = code.alternatives[0]
+    kept = int(np.count_nonzero(weights))
     return LayerCost(
         instructions=chosen.instructions,
         flash_bytes=chosen.flash_bytes,
-        multiplies=geometry.macs,
-        parameters=int(np.count_nonzero(weights)),
+        multiplies=geometry.out_h * geometry.out_w * kept,
+        parameters=kept,
     )

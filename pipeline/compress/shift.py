@@ -129,18 +129,13 @@ class ShiftConv(Factorization):
         self, model: nn.Module, layer_names: Sequence[str], options: Any, context: Context
     ) -> StepResult:
         """Replaces at once, or learns taps first."""
-        if options.taps == "fixed":
-            return super().apply(model, layer_names, options, context)
-        names = [name for name in layer_names if not self.fits(model.get_submodule(name))]
-        if names:
+        reasons = {name: self.fits(model.get_submodule(name)) for name in layer_names}
+        names = [name for name in layer_names if not reasons[name]]
+        if options.taps != "fixed" and names:
             shift_attention.learn_taps(model, names, options, context)
-        if options.taps == "attention-shared":
+        if options.taps in ("fixed", "attention-shared") or not names:
             return super().apply(model, layer_names, options, context)
-        notes = tuple(
-            f"{name} stays: {self.fits(model.get_submodule(name))}"
-            for name in layer_names
-            if name not in names
-        )
+        notes = tuple(f"{name} stays: {reason}" for name, reason in reasons.items() if reason)
         return StepResult(layers=shift_attention.figures(model, names), notes=notes)
 
     def replacements(
