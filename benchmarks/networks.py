@@ -33,11 +33,11 @@ from edgefactor.pipeline.calibrate import DEFAULT_METHOD, calibrate
 from edgefactor.pipeline.config import parse_shape
 from edgefactor.pipeline.example import choose_inputs
 from edgefactor.pipeline.float_stages import float_stages
-from edgefactor.pipeline.footprint import measure
 from edgefactor.pipeline.load import load
 from edgefactor.pipeline.quantize import quantize
 from edgefactor.pipeline.run import write_sources
 from edgefactor.runtime.emulator import EmulatedRunner
+from edgefactor.runtime.memory import flash_use, ram_use
 from edgefactor.runtime.parity import compare_codes
 from edgefactor.targets.catalogue import load_target
 
@@ -107,10 +107,11 @@ def count(network: Network, graph: Graph, weights: str, name: str, optimize: str
         with EmulatedRunner(Path(place) / C_FOLDER, target) as runner:
             order = [tensor.name for tensor in graph.activations]
             found = compare_codes(run_samples(graph, codes), runner.run(rows), order)
-            measured = measure(runner, sources, rows)
+            flash = flash_use(runner.firmware(), sources.symbols)
+            ram = ram_use(runner.firmware(), runner.memory(rows))
+            counted = runner.instructions(rows)
     tflm = tomllib.loads(FIGURES.read_text())[network.name]
-    instructions = measured.instructions.per_inference
-    ram = measured.ram.total_bytes
+    instructions = counted.per_inference
     before = tflm["instructions"].get(target.name)
     return Row(
         network=network.name,
@@ -119,14 +120,14 @@ def count(network: Network, graph: Graph, weights: str, name: str, optimize: str
         optimize=optimize,
         instructions=instructions,
         instructions_ratio=instructions / before if before else None,
-        flash_bytes=measured.flash.total_bytes,
-        flash_ratio=measured.flash.total_bytes / tflm["flash_bytes"],
-        code_bytes=measured.flash.code_bytes,
-        weight_bytes=measured.flash.weights_bytes,
-        table_bytes=measured.flash.tables_bytes,
-        arena_bytes=measured.ram.arena_planned_bytes,
-        stack_bytes=measured.ram.stack_bytes,
-        ram_ratio=ram / (tflm["arena_bytes"] + tflm["stack_bytes"]),
+        flash_bytes=flash.total_bytes,
+        flash_ratio=flash.total_bytes / tflm["flash_bytes"],
+        code_bytes=flash.code_bytes,
+        weight_bytes=flash.weights_bytes,
+        table_bytes=flash.tables_bytes,
+        arena_bytes=ram.arena_planned_bytes,
+        stack_bytes=ram.stack_bytes,
+        ram_ratio=ram.total_bytes / (tflm["arena_bytes"] + tflm["stack_bytes"]),
         differing_elements=found.differing_elements,
     )
 
