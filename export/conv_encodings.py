@@ -29,6 +29,7 @@ from edgefactor.export.sparse_code import RAW_GAP_BITS, encode_sparse
 # ---- sparse --------------------------------------------------------------------------------------
 
 SPARSE_LUT_BYTES = 1024
+SPARSE_PIXELS = 4
 
 
 def _why_not_sparse(geometry: ConvGeometry, proof: ConvProof, encoding: Encoding) -> str:
@@ -37,9 +38,17 @@ def _why_not_sparse(geometry: ConvGeometry, proof: ConvProof, encoding: Encoding
     return ""
 
 
+def _sparse_work(geometry: ConvGeometry, strip: int) -> Work:
+    if geometry.pixels < SPARSE_PIXELS:
+        return Work(pixels=geometry.pixels, strips=geometry.pixels, gathered=0)
+    # Pixels share the way through a row: each costs two thirds.
+    strips = -(-geometry.pixels // SPARSE_PIXELS)
+    return Work(pixels=2 * geometry.pixels // 3, strips=strips, gathered=0)
+
+
 SPARSE = Variant(
     kernel="ef_conv2d_s8_sparse",
-    sources=(*HEADERS, "ef_sparse.h", "ef_conv2d_s8_sparse.c"),
+    sources=(*HEADERS, "ef_simd.h", "ef_sparse.h", "ef_sparse_dot.c", "ef_conv2d_s8_sparse.c"),
     needs_dsp=False,
     why_not=_why_not_sparse,
     order=lambda codes, geometry, padding: codes.reshape(geometry.out_c, -1),
@@ -48,20 +57,20 @@ SPARSE = Variant(
     input_offset=0,
     storage=lambda geometry, encoding: Storage(
         codes=encoding.stream_bytes,
-        tile_codes=encoding.stream_bytes,
+        tile_codes=max(1, encoding.stream_bytes // geometry.out_c),
         lut_bytes=0 if encoding.gap_bits == RAW_GAP_BITS else SPARSE_LUT_BYTES,
     ),
     strips=lambda geometry, encoding: (1,),
     strip_bytes=lambda geometry, strip: 0,
-    work=lambda geometry, strip: Work(pixels=geometry.pixels, strips=1, gathered=0),
+    work=_sparse_work,
     decoder=lambda encoding: NO_DECODER,
     model=InstructionModel(
-        mac=6.0,
+        mac=5.4,
         gather=0.0,
-        output=45.0,
-        block=60.0,
-        decode=dict.fromkeys(range(1, 7), 0.0),
-        lut=5000.0,
+        output=55.0,
+        block=30.0,
+        decode=dict.fromkeys(range(1, 8), 0.0),
+        lut=1300.0,
     ),
     in_place=lambda geometry: False,
     written=lambda geometry, strip: None,
@@ -164,9 +173,16 @@ def _of_vectors(variant: Variant, decoder: Decoder, pack: _Pack, decode: float) 
 
 
 CONV_VECTORS = _of_vectors(CONV, VECTORS_BLOCKS, _pack_blocks, 8.0)
-CONV_VECTORS_DSP = _of_vectors(CONV_DSP, VECTORS_O8, _pack_o8, 2.0)
+CONV_VECTORS_DSP = replace(
+    _of_vectors(CONV_DSP, VECTORS_O8, _pack_o8, 2.0),
+    why_not=lambda geometry, proof, encoding: (
+        "a dense layer has kernels of its own" if geometry.is_dense else proof.o8
+    ),
+)
 ROWS_VECTORS_DSP = _of_vectors(ROWS_DSP, VECTORS_O8, _pack_o8, 2.0)
-DENSE_VECTORS_TILE_DSP = _of_vectors(DENSE_DSP, VECTORS_O8, _pack_o8, 2.0)
+DENSE_VECTORS_TILE_DSP = replace(
+    _of_vectors(DENSE_DSP, VECTORS_O8, _pack_o8, 2.0), encodings=("vector2", "vector8")
+)
 CONV_VECTORS_MVE = _of_vectors(CONV_MVE, VECTORS, _pack_rows, 6.0)
 
 DENSE_VECTORS_DSP = replace(

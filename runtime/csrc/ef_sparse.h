@@ -40,6 +40,18 @@ static inline int32_t ef_sparse_entry(const ef_weights *weights, const uint8_t *
     return byte < 128 ? byte : byte - 256;
 }
 
+/* Pixels that share the way through a row of a 1x1 convolution. */
+#define EF_SPARSE_ROW_PIXELS 4u
+
+/* The sum of products of one-byte entries with the input of one pixel. */
+int32_t ef_sparse_dot(const uint8_t *entry, const uint8_t *end, const uint32_t *lut,
+                      const int8_t *in);
+
+/* The same for several pixels. */
+void ef_sparse_dot_pixels(const uint8_t *entry, const uint8_t *end, const uint32_t *lut,
+                          const int8_t *const in[EF_SPARSE_ROW_PIXELS],
+                          int32_t sums[EF_SPARSE_ROW_PIXELS]);
+
 /* One weight, found by walking: the definition of the format, used by the _ref kernel. */
 static inline int32_t ef_sparse_value(const ef_weights *weights, uint32_t channel, uint32_t tap)
 {
