@@ -16,6 +16,7 @@ from edgefactor.pipeline.data import Dataset
 
 #: Samples that accuracies inside a step are measured on, unless it says otherwise.
 EVALUATION_BATCH = 256
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -219,3 +220,17 @@ def evaluating(model: nn.Module) -> Iterator[None]:
     finally:
         for module, training in modes:
             module.training = training
+
+
+@contextmanager
+def training_mode(model: nn.Module, *, frozen: bool) -> Iterator[None]:
+    """Training mode inside, evaluation mode after; `frozen` keeps batch norm's statistics."""
+    model.train()
+    if frozen:
+        for module in model.modules():
+            if isinstance(module, BATCH_NORMS):
+                module.eval()
+    try:
+        yield
+    finally:
+        model.eval()

@@ -9,8 +9,8 @@ exporter's per-channel scales; weights counted by the inputs they meet; K from t
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from edgefactor.errors import OptionError
+from edgefactor.pipeline.compress.bits import allocate_values
 from edgefactor.pipeline.compress.context import Context, TrainingOptions
 from edgefactor.pipeline.compress.layer_inputs import second_moments
 from edgefactor.pipeline.compress.method import (
@@ -39,6 +40,8 @@ from edgefactor.pipeline.compress.shared_weight import (
     weight_of,
 )
 
+#: Calibration inputs behind each figure of a budget's search, which needs many figures.
+_BUDGET_INPUTS = 128
 _ELBOW_CANDIDATES = (2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 
 
@@ -49,6 +52,8 @@ class ShareOptions(Options):
     Attributes:
         values: Values a layer, one number or by layer; for pruned layers zero is one of them.
             0 chooses where the error's curve bends.
+        budget_bytes: Flash for indices and tables of all layers of the step; chooses `values`
+            (2 to 64) by what each layer's sharing does to the outputs. 0 for no budget.
         start: "exact" is the optimum; the rest are starts of Lloyd's algorithm.
         scale: Factor of each output channel: its largest magnitude, its root mean square, or none.
         importance: What is minimised: the error of the weights ("equal"); the same with each weight
@@ -61,6 +66,7 @@ class ShareOptions(Options):
     """
 
     values: PerLayer = field(default_factory=lambda: PerLayer.of(16))
+    budget_bytes: int = 0
     start: Start = "exact"
     scale: Literal["none", "max", "rms"] = "none"
     importance: Literal["equal", "inputs", "outputs"] = "equal"
@@ -77,6 +83,12 @@ class ShareOptions(Options):
         for number in self.gap_bits.numbers:
             check_range("gap_bits", number, 1, 16)
         check_range("calibration", self.calibration, 1, 1 << 40)
+        check_range("budget_bytes", self.budget_bytes, 0, 1 << 40)
+
+    @property
+    def looks(self) -> bool:
+        """Whether calibration inputs are needed."""
+        return self.importance != "equal" or self.budget_bytes > 0
 
 
 class Share(Method):
@@ -89,8 +101,7 @@ class Share(Method):
     def needs(self, options: ShareOptions) -> Need:
         """Data for training or input statistics."""
         need = options.training.need
-        looks = need is Need.NOTHING and options.importance != "equal"
-        return Need.DATA if looks else need
+        return Need.DATA if need is Need.NOTHING and options.looks else need
 
     def apply(
         self,
@@ -105,6 +116,10 @@ class Share(Method):
             inputs = context.inputs(options.calibration)
             moments = second_moments(model, layer_names, inputs)
         before = copy.deepcopy(model) if options.importance == "outputs" else model
+        if options.budget_bytes:
+            options = replace(
+                options, values=budgeted(model, layer_names, options, moments, context)
+            )
         layers: dict[str, dict[str, Any]] = {}
         for number, name in enumerate(layer_names):
             layers[name] = share_layer(
@@ -121,6 +136,24 @@ class Share(Method):
             layers = {name: layers[name] | found.get(name, {}) for name in layers}
         context.trainer.fit(model, options.training, context, label=self.name)
         return StepResult(layers=layers)
+
+
+def budgeted(
+    model: nn.Module,
+    layer_names: Sequence[str],
+    options: ShareOptions,
+    moments: Mapping[str, Tensor],
+    context: Context,
+) -> PerLayer:
+    """The number of values of each layer that fits `options.budget_bytes` best."""
+
+    def share_one(layer: nn.Module, name: str, values: int) -> None:
+        chosen = replace(options, values=PerLayer.of(values))
+        share_layer(layer, name, chosen, moments.get(name), seed=context.seed)
+
+    inputs = context.inputs(min(options.calibration, _BUDGET_INPUTS))
+    found = allocate_values(model, layer_names, inputs, options.budget_bytes, share_one)
+    return PerLayer(entries=tuple((name, float(values)) for name, values in found.items()))
 
 
 def share_layer(

@@ -10,8 +10,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -26,6 +25,7 @@ from edgefactor.pipeline.compress.context import (
     TrainingOptions,
     TrainingProgress,
     first_output,
+    training_mode,
 )
 from edgefactor.pipeline.compress.losses import Loss
 from edgefactor.pipeline.compress.samples import Samples
@@ -33,7 +33,6 @@ from edgefactor.pipeline.compress.samples import Samples
 #: Evaluation samples behind the accuracy of a progress line.
 PROGRESS_SAMPLES = 1000
 _REPORT_SECONDS = 5.0
-_BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
 class TorchTrainer:
@@ -126,7 +125,7 @@ class _Run:
         saved_at = reported_at = started
         good = self._state()
         order = torch.empty(0)
-        with _training_mode(self.model, frozen=options.batch_norm == "frozen"):
+        with training_mode(self.model, frozen=options.batch_norm == "frozen"):
             while self.step < steps:
                 epoch, place = divmod(self.step, per_epoch)
                 if place == 0 or len(order) == 0:
@@ -238,17 +237,3 @@ def _decay(schedule: str, fraction: float) -> float:
     if schedule == "cosine":
         return 0.5 * (1 + math.cos(math.pi * fraction))
     return 1 - fraction if schedule == "linear" else 1.0
-
-
-@contextmanager
-def _training_mode(model: nn.Module, *, frozen: bool) -> Iterator[None]:
-    """Training mode inside, evaluation mode after; `frozen` keeps batch norm's statistics."""
-    model.train()
-    if frozen:
-        for module in model.modules():
-            if isinstance(module, _BATCH_NORMS):
-                module.eval()
-    try:
-        yield
-    finally:
-        model.eval()
