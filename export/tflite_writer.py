@@ -91,6 +91,9 @@ class _Writer:
             Tensor(name=name, shape=shape, dtype=DType.INT8, quantization=quantization)
         )
 
+    def int32_temporary(self, shape: tuple[int, ...], name: str) -> int:
+        return self._add(Tensor(name=name, shape=shape, dtype=DType.INT32))
+
     def op(
         self,
         code: str,
@@ -121,6 +124,8 @@ def _enum(field: str, value: Any) -> Any:
         return value
     if field == "padding":
         return getattr(schema.Padding, value)
+    if field in ("inDataType", "outDataType"):
+        return getattr(schema.TensorType, value)
     return getattr(schema.ActivationFunctionType, value)
 
 

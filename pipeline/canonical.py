@@ -232,6 +232,18 @@ def _global_pool(
     ]
 
 
+def divide_by_reciprocals(graph: OnnxGraph) -> None:
+    """A division by what is computed is a product with its reciprocal, which is a table."""
+    for node in list(graph.nodes):
+        divisor = node.input[1] if node.op_type == "Div" else ""
+        if not divisor or divisor in graph.constants or divisor not in graph.shapes:
+            continue
+        inverse = graph.fresh_value(f"{divisor}_inverse", graph.shapes[divisor])
+        inverted = helper.make_node("Reciprocal", [divisor], [inverse], name=f"{node.name}_inverse")
+        product = helper.make_node("Mul", [node.input[0], inverse], node.output, name=node.name)
+        graph.replace([node], [inverted, product])
+
+
 def drop_expands(graph: OnnxGraph) -> None:
     """An Expand goes where it changes nothing, or where what reads it broadcasts by itself."""
     for node in list(graph.nodes):
@@ -277,6 +289,7 @@ PASSES: tuple[Callable[[OnnxGraph], None], ...] = (
     normalise_gemm,
     fold_batch_norm,
     mean_to_global_pool,
+    divide_by_reciprocals,
     drop_expands,
     make_views_static,
     merge_views,

@@ -20,6 +20,7 @@ from edgefactor.export.ops.lookup import Lookup
 from edgefactor.export.ops.reshape import Reshape, Transpose
 from edgefactor.export.validate import validate
 from edgefactor.pipeline.fuse_shift import recognise_shifts
+from edgefactor.pipeline.fuse_tables import fuse_tables
 
 Pass = Callable[[Graph], Graph]
 
@@ -226,6 +227,7 @@ def _join_reshapes(graph: Graph) -> Graph | None:
 PASSES: tuple[tuple[str, Pass], ...] = (
     ("join reshapes", _repeat(_join_reshapes)),
     ("recognise shifts", recognise_shifts),
+    ("fuse tables", fuse_tables),
     ("fold factors per channel", _repeat(_fold_channel_scale)),
     ("fuse gates", _repeat(_fuse_gate)),
     ("fuse activations", _repeat(_fuse_activation)),

@@ -17,6 +17,7 @@ from edgefactor.export.ops import (
     shift,
     slice,
     softmax,
+    table,
 )
 from edgefactor.export.ops.family import Family
 
@@ -38,6 +39,7 @@ FAMILIES: tuple[Family, ...] = (
     shift.FAMILY,
     slice.FAMILY,
     softmax.FAMILY,
+    table.FAMILY,
 )
 
 OP_TYPES: dict[str, type[Op]] = {family.op.__name__: family.op for family in FAMILIES}

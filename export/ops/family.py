@@ -153,6 +153,9 @@ class TfliteBuilder(Protocol):
     def temporary(self, shape: Shape, quantization: Quantization, name: str) -> int:
         """Index of a new int8 activation that the Graph does not hold."""
 
+    def int32_temporary(self, shape: Shape, name: str) -> int:
+        """Index of a new int32 activation: indices into a table."""
+
     def op(
         self,
         code: str,

@@ -12,6 +12,7 @@ from ai_edge_litert import schema_py_generated as schema
 from edgefactor.export import ops
 from edgefactor.export.ir import Graph, Quantization
 from edgefactor.export.layer_code import CTarget, IsaFeatures
+from edgefactor.export.ops import table
 from edgefactor.export.tflite_writer import write_tflite
 from edgefactor.export.validate import validate
 from edgefactor.pipeline.fuse import fuse
@@ -130,7 +131,14 @@ EXAMPLES: dict[str, tuple[tuple[int, ...], Example]] = {
     "Transpose": (_MAP, _to("Transpose", (1, 4, 6, 6), perm=[0, 1, 3, 2])),
     "Unsqueeze": ((1, 4, 6), _with("Unsqueeze", [[1]], (1, 1, 4, 6))),
     "Upsample": (_MAP, _upsample),
+    "Pow": (
+        _MAP,
+        lambda net, x, z: net.node("Pow", [x, net.constant(np.float32(3))], net.shape(x)),
+    ),
+    **{kind: (_MAP, _same(kind)) for kind in table.FAMILY.onnx_ops if kind != "Pow"},
 }
+#: Later operator sets than the one that PyTorch's exporter writes.
+_OPSETS = {"Gelu": 20, "Upsample": 9}
 
 
 def int8_example(kind: str) -> Graph:
@@ -142,7 +150,7 @@ def int8_example(kind: str) -> Graph:
     first = add(net, "x", "z")
     outputs = list(dict.fromkeys([first, *net.nodes[-1].output]))
     net.inputs = [name for name in net.inputs if name in net.nodes[-1].input]
-    model = net.model(outputs, opset=9 if kind == "Upsample" else OPSET)
+    model = net.model(outputs, opset=_OPSETS.get(kind, OPSET))
     graph = fuse(validate(lower(model, name="example"), "lower"))
     ranges = {tensor.name: (-2.0, 2.0) for tensor in graph.activations}
     return validate(quantize(graph, ranges), "quantize", quantized=True)

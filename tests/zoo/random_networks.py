@@ -215,6 +215,22 @@ def _unary(net: Network, x: str) -> None:
     net.node(kind, [x], net.shape(x))
 
 
+def _table(net: Network, x: str) -> None:
+    """Functions that are finite everywhere, and some made of several operators."""
+    shape = net.shape(x)
+    kind = net.choose(["Erf", "Softplus", "Elu", "Selu", "Celu", "Softsign", "Sin", "GELU", "Root"])
+    if kind == "GELU":
+        inner = net.node("Erf", [x], shape)
+        one = net.constant(np.float32(1))
+        net.node("Mul", [x, net.node("Add", [inner, one], shape)], shape)
+    elif kind == "Root":
+        square = net.node("Mul", [x, x], shape)
+        more = net.node("Add", [square, net.constant(np.float32(0.5))], shape)
+        net.node("Div", [x, net.node("Sqrt", [more], shape)], shape)
+    else:
+        net.node(kind, [x], shape)
+
+
 def _unary_with_numbers(net: Network, x: str) -> None:
     kind = net.choose(["Clip", "LeakyRelu", "HardSigmoid", "SiLU", "PRelu"])
     shape = net.shape(x)
@@ -344,8 +360,8 @@ def _broadcasts(shape: Shape, other: Shape) -> bool:
 #: What may follow a value, by its rank.
 STEPS: dict[int, tuple[Callable[[Network, str], None], ...]] = {}
 _ANY = (
-    _dense, _unary, _unary_with_numbers, _softmax, _transpose, _reshape, _slice, _split, _concat,
-    _pad, _reduce, _binary, _binary, _with_constant,
+    _dense, _table, _unary, _unary_with_numbers, _softmax, _transpose, _reshape, _slice, _split,
+    _concat, _pad, _reduce, _binary, _binary, _with_constant,
 )  # fmt: skip
 STEPS[2] = _ANY
 STEPS[3] = (*_ANY, _conv, _conv, _pool, _batch_norm, _global_pool)
