@@ -19,7 +19,16 @@ from edgefactor import __version__
 from edgefactor.export import c_text
 from edgefactor.export.code_cache import CodeCache
 from edgefactor.export.ir import Graph, Op, Port
-from edgefactor.export.layer_code import Call, CSymbol, CTarget, CValue, LayerCode, Ref
+from edgefactor.export.layer_code import (
+    INPUT_BY_ROWS,
+    Call,
+    CSymbol,
+    CTarget,
+    CValue,
+    LayerCode,
+    Ref,
+)
+from edgefactor.export.ops.slice import Slice
 from edgefactor.export.plan import ALIGNMENT, ArenaPlan, plan_arena, without_skipped
 
 KERNEL_FOLDER = Path(__file__).resolve().parent.parent / "runtime" / "csrc"
@@ -170,10 +179,19 @@ class _Layers:
             pointers.append("NULL" if offset is None else f"a + {offset}")
         return f"{call.function}(&{args}, {', '.join(pointers)});"
 
+    def _fetch(self, op: Op) -> str:
+        """Rows of an input that the caller hands over row by row."""
+        if not isinstance(op, Slice):
+            raise ValueError(f"{op.name} reads an input that is never there as a whole")
+        first, end = c_text.integer(op.begin[1]), c_text.integer(op.end[1] - op.begin[1])
+        return f"rows(context, {first}, {end}, {self._pointer(op.outputs[0])});"
+
     def layer(self, op: Op) -> dict[str, Any]:
         code = self.code[op.name]
         arrays, symbols = self._arrays(op)
         args, calls = [], []
+        if op.inputs[0] == self.graph.metadata.get(INPUT_BY_ROWS):
+            calls.append(self._fetch(op))
         for index, call in enumerate(code.calls):
             suffix = "args" if len(code.calls) == 1 else f"args{index}"
             symbol = f"{self.names[op.name]}_{suffix}"
@@ -236,7 +254,9 @@ def _ports(
                 "start": start,
                 "scale": c_text.floating(tensor.quant.scale),
                 "zero_point": f"({tensor.quant.zero_point})",
-                "offset": plan.offsets[port.tensor],
+                "offset": plan.offsets.get(port.tensor),
+                "by_rows": port.tensor not in plan.offsets,
+                "row_bytes": tensor.bytes // tensor.shape[1] if len(tensor.shape) > 1 else 0,
                 "normalization": lists,
             }
         )
@@ -262,6 +282,10 @@ def write_c(
     code = CodeCache(target=target).code(graph)
     plan = plan_arena(graph, code)
     code = without_skipped(code, plan)
+    fetched = graph.metadata.get(INPUT_BY_ROWS)
+    for op in graph.ops:
+        if op.inputs[0] == fetched:
+            code[op.name] = replace(code[op.name], calls=(), sources=())
     layers = _Layers(graph, code, plan, prefix)
     printed = [layers.layer(op) for op in graph.ops]
     stored = {name for name, section in layers.symbols.values() if section == "weights"}
@@ -284,6 +308,7 @@ def write_c(
             "input_bytes": sum(port["bytes"] for port in inputs),
             "output_bytes": sum(port["bytes"] for port in outputs),
             "steps": len(layers.traces),
+            "by_rows": fetched is not None,
         },
         "headers": [name for name in sources if name.endswith(".h")],
         "inputs": inputs,

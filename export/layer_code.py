@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 Section = Literal["weights", "tables"]
 #: Between the name of a layer and the number of a stripe of it (``export/stripes.py``).
 STRIPE_MARK = "@"
+#: Key of a Graph's metadata: the input that the caller hands over row by row instead of whole.
+INPUT_BY_ROWS = "input_by_rows"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

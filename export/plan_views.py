@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from edgefactor.export.ir import Graph, Op
-from edgefactor.export.layer_code import LayerCode
+from edgefactor.export.layer_code import INPUT_BY_ROWS, LayerCode
 from edgefactor.export.placement import Block, Span
 
 #: Kernels that read words expect a map to start at a multiple of this, in bytes.
@@ -141,7 +141,8 @@ def share(graph: Graph, code: Mapping[str, LayerCode]) -> Sharing:
     uses.update({port.tensor: end for port in graph.outputs})
     seating = _Seating(graph=graph, code=code, first=first, uses=uses)
     for port in graph.inputs:
-        if port.tensor not in seating.seats:
+        # An input that comes row by row never lies in the arena.
+        if port.tensor not in seating.seats and port.tensor != graph.metadata.get(INPUT_BY_ROWS):
             seating.sit(port.tensor, Seat(block=port.tensor, offset=0))
     seating.seat_parts()
     for step, op in enumerate(graph.ops):

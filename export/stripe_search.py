@@ -43,6 +43,7 @@ class StripePlan:
         extra_macs: What the stripes add.
         copied_bytes: Bytes of kept rows that are copied in one inference.
         fits: Whether the arena is within what was asked for.
+        input_by_rows: Whether the caller hands over the input row by row.
     """
 
     until: str
@@ -54,6 +55,7 @@ class StripePlan:
     extra_macs: int
     copied_bytes: int
     fits: bool
+    input_by_rows: bool = False
 
     @property
     def extra_macs_percent(self) -> float:
@@ -104,11 +106,11 @@ class _Candidate:
     cost: int
 
     @property
-    def rank(self) -> tuple[bool, int, int]:
-        """Fitting ones by their cost, then the others by their arena."""
+    def rank(self) -> tuple[int, int, int]:
+        """Fitting ones by their cost, the input whole if that fits; the others by their arena."""
         if self.plan.fits:
-            return False, self.cost, self.plan.arena_bytes
-        return True, self.plan.arena_bytes, self.cost
+            return int(self.plan.input_by_rows), self.cost, self.plan.arena_bytes
+        return 2, self.plan.arena_bytes, self.cost
 
 
 def _of_region(
@@ -116,10 +118,13 @@ def _of_region(
 ) -> Iterator[_Candidate]:
     """All ways to run one region by stripes, with the arena that they need at least."""
     macs = multiply_accumulates(graph)
-    modes: tuple[Borders, ...] = ("keep", "recompute")
-    for borders in modes:
+    modes: list[tuple[Borders, bool]] = [("keep", False), ("recompute", False)]
+    behind = {name for op in graph.ops[len(region.ops) :] for name in op.inputs}
+    if len(graph.inputs) == 1 and region.source not in behind:
+        modes.append(("keep", True))
+    for borders, by_rows in modes:
         for count in _counts(graph.tensors[region.result].shape[1]):
-            striped = stripe(graph, region, count, borders)
+            striped = stripe(graph, region, count, borders, by_rows=by_rows)
             arena = arena_bound(striped, cache.code(striped))
             extra = multiply_accumulates(striped) - macs
             copied = _copied_bytes(striped)
@@ -134,6 +139,7 @@ def _of_region(
                 extra_macs=extra,
                 copied_bytes=copied,
                 fits=arena <= budget,
+                input_by_rows=by_rows,
             )
             cost = extra + _CALL_MACS * calls + _BYTE_MACS * copied
             yield _Candidate(graph=striped, plan=plan, cost=cost)

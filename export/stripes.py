@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from edgefactor.export.ir import Graph, Op, Tensor
-from edgefactor.export.layer_code import STRIPE_MARK
+from edgefactor.export.layer_code import INPUT_BY_ROWS, STRIPE_MARK
 from edgefactor.export.ops.concat import Concat
 from edgefactor.export.ops.slice import Slice
 from edgefactor.export.row_windows import Rows, RowWindow, on_rows, row_window
@@ -118,7 +118,7 @@ class _Builder:
         self.tensors[name] = replace(before, name=name, shape=shape)
         return name
 
-    def _rows_of(self, tensor: str, rows: Rows, role: str) -> str:
+    def rows_of(self, tensor: str, rows: Rows, role: str) -> str:
         """Some rows of a map that are held, as a tensor of their own."""
         held = self.held[tensor]
         if held.rows == rows:
@@ -146,7 +146,7 @@ class _Builder:
         for name in op.inputs:
             if self.graph.tensors[name].data is None and name not in sources:
                 role = f"{STRIPE_MARK}{op.name}"
-                sources[name] = self._rows_of(name, needed, role)
+                sources[name] = self.rows_of(name, needed, role)
         output = self._tensor(op.outputs[0], "", rows[1] - rows[0])
         self.ops.append(
             replace(
@@ -176,11 +176,18 @@ class _Builder:
                 pieces.append(name)
             level += 1
 
-    def join(self, tensor: str, kept: str, fresh: str, rows: int) -> str:
-        """Rows kept from the stripe before, and the new ones behind them, in one tensor."""
-        name = self._tensor(tensor, f"{STRIPE_MARK}joined", rows)
-        self.ops.append(Concat(name=name, inputs=(kept, fresh), outputs=(name,), axis=1))
-        return name
+    def hold(self, tensor: str, fresh: str, rows: Rows) -> None:
+        """Put new rows behind those that are kept from the stripe before."""
+        before = self.held.get(tensor)
+        start, end = rows
+        if self.done.get(tensor, 0) and before is not None and before.rows[0] < before.rows[1]:
+            start = before.rows[0]
+            name = self._tensor(tensor, f"{STRIPE_MARK}joined", end - start)
+            parts = before.tensor, fresh
+            self.ops.append(Concat(name=name, inputs=parts, outputs=(name,), axis=1))
+            fresh = name
+        self.held[tensor] = _Held(tensor=fresh, rows=(start, end))
+        self.done[tensor] = end
 
 
 def _needs(region: Region, ends: dict[str, Rows]) -> dict[str, Rows]:
@@ -203,7 +210,9 @@ def bounds(height: int, count: int) -> list[int]:
     return [*range(step, height, step), height]
 
 
-def stripe(graph: Graph, region: Region, count: int, borders: Borders) -> Graph:
+def stripe(
+    graph: Graph, region: Region, count: int, borders: Borders, *, by_rows: bool = False
+) -> Graph:
     """Run a region by stripes.
 
     Args:
@@ -211,17 +220,26 @@ def stripe(graph: Graph, region: Region, count: int, borders: Borders) -> Graph:
         region: One of ``regions(graph)``.
         count: Stripes, at most the rows of the region's result.
         borders: What happens to rows that two stripes need.
+        by_rows: Whether the caller hands over the input row by row, from top to bottom and each
+            row once: then it takes no memory as a whole. Only with kept borders, and for a
+            network of one input that nothing behind the region reads.
     """
     builder = _Builder(graph=graph, region=region, borders=borders)
     height = graph.tensors[region.result].shape[1]
     whole = _Held(tensor=region.source, rows=(0, graph.tensors[region.source].shape[1]))
     builder.held[region.source] = whole
+    metadata = dict(graph.metadata)
+    if by_rows:
+        metadata[INPUT_BY_ROWS] = region.source
     pieces: list[str] = []
     start = 0
     for end in bounds(height, count):
         wanted = _needs(region, {region.result: (start, end)})
         if borders == "keep":
-            _stream(builder, {name: rows[1] for name, rows in wanted.items()}, pieces)
+            ends = {name: rows[1] for name, rows in wanted.items()}
+            if by_rows:
+                _fetch(builder, whole, ends[region.source])
+            _stream(builder, ends, pieces)
         else:
             for op in region.ops:
                 tensor = op.outputs[0]
@@ -231,39 +249,47 @@ def stripe(graph: Graph, region: Region, count: int, borders: Borders) -> Graph:
         start = end
         builder.number += 1
     builder.gather(pieces)
-    return graph.edit(
+    striped = graph.edit(
         ops=(*builder.ops, *graph.ops[len(region.ops) :]),
         tensors={**graph.tensors, **builder.tensors},
     )
+    return replace(striped, metadata=metadata)
+
+
+def _fetch(builder: _Builder, whole: _Held, end: int) -> None:
+    """The next rows of the input, behind those that are still needed."""
+    source = builder.region.source
+    start = builder.done.get(source, 0)
+    if start < end:
+        before = builder.held[source]
+        builder.held[source] = whole
+        fresh = builder.rows_of(source, (start, end), f"{STRIPE_MARK}fetched")
+        builder.held[source] = before
+        builder.hold(source, fresh, (start, end))
 
 
 def _stream(builder: _Builder, ends: dict[str, int], pieces: list[str]) -> None:
     """One stripe with kept borders: compute each map on from where the stripe before ended."""
-    region, held, done = builder.region, builder.held, builder.done
+    region, done = builder.region, builder.done
     for op in region.ops:
         tensor = op.outputs[0]
         start, end = done.get(tensor, 0), ends.get(tensor, 0)
         if start >= end:
             continue
         fresh = builder.compute(op, (start, end))
-        before = held.get(tensor)
         if tensor == region.result:
             pieces.append(fresh)
-        elif before is None or before.rows[0] == before.rows[1]:
-            held[tensor] = _Held(tensor=fresh, rows=(start, end))
+            done[tensor] = end
         else:
-            low = before.rows[0]
-            joined = builder.join(tensor, before.tensor, fresh, end - low)
-            held[tensor] = _Held(tensor=joined, rows=(low, end))
-        done[tensor] = end
+            builder.hold(tensor, fresh, (start, end))
     _retire(builder)
 
 
 def _retire(builder: _Builder) -> None:
     """Keep of every map only the rows that stripes to come still need."""
     region, held, done = builder.region, builder.held, builder.done
-    for op in region.ops[:-1]:
-        tensor = op.outputs[0]
+    by_rows = [region.source] if region.source in done else []
+    for tensor in [*by_rows, *(op.outputs[0] for op in region.ops[:-1])]:
         rows = held.get(tensor)
         if rows is None:
             continue
@@ -277,5 +303,5 @@ def _retire(builder: _Builder) -> None:
         if first >= rows.rows[1]:
             held[tensor] = _Held(tensor="", rows=(rows.rows[1], rows.rows[1]))
         elif first > rows.rows[0]:
-            kept = builder._rows_of(tensor, (first, rows.rows[1]), f"{STRIPE_MARK}kept")
+            kept = builder.rows_of(tensor, (first, rows.rows[1]), f"{STRIPE_MARK}kept")
             held[tensor] = _Held(tensor=kept, rows=(first, rows.rows[1]))

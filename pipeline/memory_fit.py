@@ -45,8 +45,11 @@ def stripe_notes(graph: Graph) -> tuple[str, ...]:
         if found["borders"] == "keep"
         else "rows that two stripes need are computed twice"
     )
-    return (
+    notes = (
         f"To save RAM the layers up to {found['until']} run in {found['stripes']} stripes of rows: "
         f"arena {found['arena_before_bytes']:,} -> {found['arena_bytes']:,} bytes, "
         f"{found['extra_macs_percent']} % more multiply-accumulates ({way}).",
     )
+    if not found["input_by_rows"]:
+        return notes
+    return (*notes, "The arena does not hold the input: hand it over by rows (NAME_run_rows).")

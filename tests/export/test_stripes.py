@@ -1,5 +1,6 @@
 """Networks by stripes of rows: the same result in every bit, in less memory."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,8 @@ from edgefactor.export.validate import validate
 from tests.export.bundles import check_everywhere, random_samples, write_folder
 from tests.export.graphs import lowered, to_int8
 
-BORDERS: tuple[Borders, ...] = ("keep", "recompute")
+#: What happens to rows that two stripes need; whether the input comes row by row.
+WAYS: tuple[tuple[Borders, bool], ...] = (("keep", False), ("recompute", False), ("keep", True))
 
 
 class Residual(nn.Module):
@@ -67,13 +69,14 @@ def test_regions_end_where_one_tensor_carries_on() -> None:
         assert shared == {region.result}
 
 
-@pytest.mark.parametrize("borders", BORDERS)
-def test_every_region_and_count_gives_the_same_result(borders: Borders) -> None:
+@pytest.mark.parametrize(("borders", "by_rows"), WAYS)
+def test_every_region_and_count_gives_the_same_result(borders: Borders, by_rows: bool) -> None:
     inputs = random_samples(GRAPH, count=1)
     expected = run_samples(GRAPH, inputs)
     for region in regions(GRAPH):
         for count in range(2, GRAPH.tensors[region.result].shape[1] + 1):
-            striped = validate(stripe(GRAPH, region, count, borders), "stripe", quantized=True)
+            striped = stripe(GRAPH, region, count, borders, by_rows=by_rows)
+            validate(striped, "stripe", quantized=True)
             found = run_samples(striped, inputs)
             for name in expected.keys() & found.keys():
                 np.testing.assert_array_equal(found[name], expected[name], err_msg=name)
@@ -124,26 +127,30 @@ def chain(rows: int, layers: list[tuple[int, int, int, int]]) -> Graph:
         max_size=4,
     ),
     count=st.integers(2, 40),
-    borders=st.sampled_from(BORDERS),
+    way=st.sampled_from(WAYS),
 )
 def test_any_size_gives_the_same_result(
-    rows: int, layers: list[tuple[int, int, int, int]], count: int, borders: Borders
+    rows: int,
+    layers: list[tuple[int, int, int, int]],
+    count: int,
+    way: tuple[Borders, bool],
 ) -> None:
     graph = validate(chain(rows, layers), "chain", quantized=True)
     inputs = random_samples(graph, count=1)
     expected = run_samples(graph, inputs)
     for region in regions(graph):
-        striped = validate(stripe(graph, region, count, borders), "stripe", quantized=True)
+        striped = stripe(graph, region, count, way[0], by_rows=way[1])
+        validate(striped, "stripe", quantized=True)
         found = run_samples(striped, inputs)
         for name in expected.keys() & found.keys():
             np.testing.assert_array_equal(found[name], expected[name], err_msg=name)
 
 
-@pytest.mark.parametrize("borders", BORDERS)
-def test_stripes_run_alike_everywhere(borders: Borders, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("borders", "by_rows"), WAYS)
+def test_stripes_run_alike_everywhere(borders: Borders, by_rows: bool, tmp_path: Path) -> None:
     """NumPy, LiteRT, TFLM and C agree on every tensor, also with more parts than TFLM joins."""
     region = regions(GRAPH)[1]
-    striped = stripe(GRAPH, region, 12, borders)
+    striped = stripe(GRAPH, region, 12, borders, by_rows=by_rows)
     assert len(bounds(GRAPH.tensors[region.result].shape[1], 12)) == 12
     found = check_everywhere(striped, tmp_path, sanitize=True)
     inputs = random_samples(GRAPH)
@@ -194,7 +201,19 @@ def test_the_smallest_where_nothing_fits() -> None:
     graph = residual(64, 32)
     plan = recorded(fit_arena(graph, CTarget(), 1))
     assert plan is not None and not plan["fits"]
-    assert arena(graph) > plan["arena_bytes"] > 3 * 64 * 32  # type: ignore[operator]
+    # Less than the input takes, which therefore comes row by row.
+    assert plan["input_by_rows"]
+    assert plan["arena_bytes"] < 3 * 64 * 32 < arena(graph)  # type: ignore[operator]
+
+
+def test_rows_are_asked_for_once_from_top_to_bottom(tmp_path: Path) -> None:
+    region = regions(GRAPH)[1]
+    sources = write_folder(stripe(GRAPH, region, 4, "keep", by_rows=True), tmp_path)
+    calls = re.findall(r"    rows\(context, (\d+), (\d+), ", sources.files["net.c"])
+    starts = [int(first) for first, _ in calls]
+    ends = [int(first) + int(count) for first, count in calls]
+    assert starts == [0, *ends[:-1]]
+    assert GRAPH.inputs[0].tensor not in sources.plan.offsets
 
 
 def test_what_cannot_run_by_stripes_stays_as_it_is() -> None:
