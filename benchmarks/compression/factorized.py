@@ -179,7 +179,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--shared", type=Path, default=Path("../shared"))
     parser.add_argument("--output", type=Path, default=Path("build/compression"))
-    parser.add_argument("--only", default="", help="rows whose name holds this")
+    parser.add_argument("--only", nargs="*", default=[""], help="rows whose name holds one of")
     parser.add_argument("--train-samples", type=int, default=12_000)
     parser.add_argument("--tune-samples", type=int, default=6_000)
     parser.add_argument("--threads", type=int, default=1)
@@ -217,7 +217,7 @@ def main() -> None:
     facts: list[dict[str, Any]] = []
     print(*lines, sep="\n", flush=True)
     for kind, step in KINDS.items():
-        if arguments.only not in kind:
+        if not any(part in kind for part in arguments.only):
             continue
         model = copy.deepcopy(original)
         row = make(kind, step, model, context, arguments.tune_samples, folder)

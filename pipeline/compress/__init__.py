@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from edgefactor.pipeline.compress import (
+    channel_pruning,
     cp,
     deep_k_means,
     depthwise,
@@ -34,6 +35,7 @@ METHODS: tuple[Method, ...] = (
     shift.ShiftConv(),
     dictionary.SparseDictionary(),
     pruning.Prune(),
+    channel_pruning.PruneChannels(),
     share.Share(),
     share_vectors.ShareVectors(),
     deep_k_means.DeepKMeans(),
