@@ -21,6 +21,7 @@ from edgefactor.pipeline.compress.factorization import (
     Site,
 )
 from edgefactor.pipeline.compress.layers import replace_module
+from edgefactor.pipeline.compress.losses import are_probabilities
 from edgefactor.pipeline.compress.method import PerLayer
 from edgefactor.pipeline.compress.ranks import Candidate, allocate, energy_rank, evbmf_rank
 
@@ -30,7 +31,9 @@ FRACTIONS = (0.05, 0.1, 0.2, 0.3, 0.45, 0.6, 0.8)
 #: would take minutes.
 _MOST_INPUTS = 1024
 #: Inputs on which one candidate is judged.
-_JUDGED = 64
+_JUDGED = 128
+#: Probabilities below this count as this.
+_LEAST = 1e-6
 
 
 class RankedFactorization(Factorization):
@@ -171,7 +174,15 @@ class RankedFactorization(Factorization):
         replace_module(model, name, new)
         after = _outputs(model, inputs)
         replace_module(model, name, layer)
-        return float((after - before).pow(2).mean() / before.pow(2).mean().clamp(min=1e-30))
+        return _difference(before, after)
+
+
+def _difference(before: Tensor, after: Tensor) -> float:
+    """How far outputs have moved: their divergence if they are probabilities, else squared."""
+    if are_probabilities(before):
+        ratio = before.clamp(min=_LEAST).log() - after.clamp(min=_LEAST).log()
+        return float((before * ratio).sum(-1).mean())
+    return float((after - before).pow(2).mean() / before.pow(2).mean().clamp(min=1e-30))
 
 
 def _spectrum(matrix: FloatArray) -> FloatArray:
