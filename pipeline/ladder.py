@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,9 @@ from edgefactor.export.ir import Graph
 from edgefactor.export.onnx_writer import codes_to_graph, quantized_name
 from edgefactor.export.ports import decode_outputs, encode_inputs, input_rows
 from edgefactor.export.reference import find_fatal, run_samples
-from edgefactor.pipeline.bundle import C_FOLDER, INT8_ONNX, TFLITE
+from edgefactor.pipeline.bundle import C_FOLDER, GRAPH, INT8_ONNX, TFLITE
 from edgefactor.pipeline.data import Dataset
+from edgefactor.pipeline.onnx_constants import changed_constant
 from edgefactor.pipeline.report import NotVerified, Rung
 from edgefactor.runtime.emulator import EmulatedRunner
 from edgefactor.runtime.host import HostRunner
@@ -206,7 +207,17 @@ class Int8Ladder:
             tensor: _restack(values[value], self.graph, tensor)
             for tensor, value in zip(self.order, fetched, strict=True)
         }
-        return self._rung(name, found, exact=False)
+        rung = self._rung(name, found, exact=False)
+        # A wrong weight hides in the tolerance for results, so the file's constants are compared.
+        changed = changed_constant(self.folder / INT8_ONNX, self.graph)
+        if changed is None:
+            return rung
+        return replace(
+            rung,
+            passed=False,
+            tolerance=f"{rung.tolerance}, and every constant as in {GRAPH}",
+            first_mismatch=_named(changed),
+        )
 
     def litert(self, *, reference: bool) -> Rung:
         """The TFLite file in LiteRT: reference kernels (exact) or the default ones."""

@@ -19,8 +19,8 @@ class Mismatch:
     tensor: str
     sample: int
     index: tuple[int, ...]
-    expected: int
-    found: int
+    expected: float
+    found: float
     differing_elements: int
 
 
