@@ -61,6 +61,10 @@ class RankedFactorization(Factorization):
             moment: Mean of ``x x'`` over the inputs' channels, if it is known and used.
         """
 
+    def facts(self, layer: nn.Module, ranks: Ranks) -> dict[str, Any]:
+        """Further figures about a factorization of these ranks."""
+        return {}
+
     def replacements(
         self, model: nn.Module, names: Sequence[str], options: Any, site: Site
     ) -> dict[str, tuple[nn.Sequential, dict[str, Any]]]:
@@ -77,7 +81,8 @@ class RankedFactorization(Factorization):
             layer = model.get_submodule(name)
             new = self.build(layer, ranks, moments[name])
             full = self.full_ranks(layer)
-            result[name] = (new, {"rank": list(ranks), "full_rank": list(full)})
+            facts = {"rank": list(ranks), "full_rank": list(full), **self.facts(layer, ranks)}
+            result[name] = (new, facts)
         return result
 
     def _moment(

@@ -93,6 +93,12 @@ class Spatial(RankedFactorization):
             return (min(layer.kernel_size),)
         return (min(joint_matrix(weights_of(layer)).shape),)
 
+    def facts(self, layer: nn.Module, ranks: Ranks) -> dict[str, Any]:
+        """What would be lost of each kernel if it were one column times one row."""
+        assert isinstance(layer, nn.Conv2d)
+        residual = separate_kernels(weights_of(layer), 1)[2]
+        return {"kernel_residual": float(residual.mean()), "worst_kernel": float(residual.max())}
+
     def build(self, layer: nn.Module, ranks: Ranks, moment: FloatArray | None) -> nn.Sequential:
         assert isinstance(layer, nn.Conv2d)
         (rank,) = ranks

@@ -74,6 +74,16 @@ def test_not_every_kernel_has_rank_one():
     np.testing.assert_allclose(residual, 0, atol=1e-15)
 
 
+def test_what_a_kernel_loses_is_reported():
+    layer = nn.Conv2d(1, 2, 3)
+    with torch.no_grad():
+        layer.weight[0, 0] = torch.tensor([[-1.0, 0, 1], [-2, 0, 2], [-1, 0, 1]])
+        layer.weight[1, 0] = torch.eye(3)
+    facts = Spatial().facts(layer, (1,))
+    assert facts["worst_kernel"] == pytest.approx(2 / 3)
+    assert facts["kernel_residual"] == pytest.approx(1 / 3)
+
+
 def test_joint_split_is_the_best_of_its_rank():
     columns, rows = separate_jointly(WEIGHTS, 5)
     found = np.einsum("riha,oraw->oihw", columns, rows)
