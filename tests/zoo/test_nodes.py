@@ -17,7 +17,7 @@ BATCH = 40
 #: Every so many-th test runs in C by default; ``slow`` runs all.
 SAMPLED = 6
 #: More operators may be claimed; fewer tests must never pass.
-LEAST_PASSED = 195
+LEAST_PASSED = 231
 
 
 @functools.cache
@@ -73,10 +73,10 @@ def test_a_sample_runs_the_same_everywhere(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("start", range(0, 240, BATCH))
+@pytest.mark.parametrize("start", range(0, 320, BATCH))
 def test_all_run_the_same_everywhere(start: int, tmp_path: Path) -> None:
     chosen = with_operators(passed())[start : start + BATCH]
-    assert len(with_operators(passed())) < 240
+    assert len(with_operators(passed())) < 320
     if chosen:
         run_together(chosen, tmp_path)
 
