@@ -1,9 +1,10 @@
 """Convolutions whose weights are mostly 0: only the others are stored and multiplied.
 
-What pruning, sparse dictionaries and hardened shift attention leave. Each weight that is kept takes
-two bytes, its distance from the one before in the receptive field and its code, as in Deep
-Compression (arXiv 1510.00149) with 8 bits for both; a longer gap costs a pair of weight 0. A shift
-attention layer (arXiv 1905.12300) keeps one weight of each 3x3 kernel, so that 9 bytes become 2.
+What pruning and hardened shift attention leave, also in windows; ``sparse_code`` has the encodings
+for clustered weights of dense and 1x1 layers. Each weight that is kept takes two bytes, its
+distance from the one before in the receptive field and its code, as in Deep Compression (arXiv
+1510.00149) with 8 bits for both; a longer gap costs a pair of weight 0. A shift attention layer
+(arXiv 1905.12300) keeps one weight of each 3x3 kernel, so that 9 bytes become 2.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from edgefactor.export.layer_code import (
     Ref,
 )
 
-NAME = "sparse"
+NAME = "sparse16"
 SOURCES = ("ef_attributes.h", "ef_numerics.h", "ef_sparse_conv.h", "ef_sparse_conv_s8.c")
 #: Output pixels computed together, as in the kernel.
 PIXELS = 4
@@ -89,10 +90,10 @@ def prefer_sparse(
         input_name: Graph tensor that the call reads.
         features: What the target offers.
         optimize: "size", "speed" or "balanced", as in ``choose_conv``.
-        encoding: The encoding that was asked for; anything but "sparse" keeps ``dense``.
+        encoding: The encoding that was asked for; anything but "sparse16" keeps ``dense``.
 
     Raises:
-        OptionError: "sparse" was asked for, and the layer has groups or few zeros.
+        OptionError: "sparse16" was asked for, and the layer has groups or few zeros.
     """
     if encoding not in (None, NAME):
         return dense

@@ -107,7 +107,7 @@ def main() -> None:
         cases.shift(f"shift_{side}_{channels}_runs_of_{run}", side, channels, run)
     graph = cases.graph()
     encodings = {op.name: "raw" for op in graph.ops if op.name.startswith("dense")}
-    encodings |= {op.name: "sparse" for op in graph.ops if op.name.startswith("sparse")}
+    encodings |= {op.name: "sparse16" for op in graph.ops if op.name.startswith("sparse")}
     for name in sys.argv[1:] or ["cortex-m4", "cortex-m0plus"]:
         target = load_target(name)
         features = IsaFeatures(dsp=target.dsp, mve=target.mve, unaligned=target.unaligned)
