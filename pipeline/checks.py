@@ -19,6 +19,7 @@ from edgefactor.pipeline.bundle import C_FOLDER
 from edgefactor.pipeline.config import ExportOptions, Progress
 from edgefactor.pipeline.data import Dataset
 from edgefactor.pipeline.evaluate import NO_ACCURACY, measure_accuracy
+from edgefactor.pipeline.memory_fit import stripe_notes
 from edgefactor.pipeline.report import Accuracy, Gate, Report
 from edgefactor.runtime.emulator import EmulatedRunner
 from edgefactor.targets.description import Target
@@ -50,23 +51,51 @@ class Limits:
         )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """What is checked: the files of a bundle and what they were written from."""
+
+    folder: Path
+    graph: Graph
+    sources: CSources
+    target: Target
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Extent:
+    """How far to check.
+
+    Attributes:
+        samples: Inputs compared on each rung that runs on this computer.
+        emulated_samples: Inputs compared in the emulator; 0 to leave it out.
+        limits: What the result must stay within.
+    """
+
+    samples: int
+    emulated_samples: int
+    limits: Limits
+
+
 def finish(
-    findings: ladder.Findings,
-    folder: Path,
-    int8: Graph,
-    sources: CSources,
-    target: Target,
+    subject: Subject,
     data: Dataset,
     float_outputs: Sequence[NDArray[np.float32]],
-    limits: Limits,
-    emulated_samples: int,
-    samples: int,
-    notes: tuple[str, ...],
+    extent: Extent,
+    findings: ladder.Findings,
     progress: Progress,
 ) -> Report:
-    """The rungs below the float model, accuracy, footprint and limits."""
-    checked = data.take(samples)
-    steps = ladder.Int8Ladder(int8, folder, target, checked, progress)
+    """The rungs below the float model, accuracy, footprint and limits.
+
+    Args:
+        subject: The bundle.
+        data: Evaluation data; its first samples climb the ladder, all of them give the accuracy.
+        float_outputs: Outputs of the simplified float model for the samples of the ladder.
+        extent: Samples and limits.
+        findings: What the rungs above have found; more is added.
+        progress: Called with the name of each step.
+    """
+    int8, sources, target = subject.graph, subject.sources, subject.target
+    steps = ladder.Int8Ladder(int8, subject.folder, target, data.take(extent.samples), progress)
     findings.rungs.append(steps.quantization(float_outputs, "onnxruntime simplified"))
     ladder.attempt(findings, "ONNX Runtime int8", steps.onnxruntime)
     if steps.fatal:
@@ -76,9 +105,9 @@ def finish(
         ladder.attempt(findings, "TFLM", steps.tflm)
     ladder.attempt(findings, "LiteRT default", lambda: steps.litert(reference=False))
     accuracy = _host_rungs(findings, steps, data, progress)
-    measured = _emulated_rungs(findings, steps, sources, emulated_samples, progress)
+    measured = _emulated_rungs(findings, steps, sources, extent.emulated_samples, progress)
     count = measured.instructions if measured else None
-    gates = _gates(findings, sources, measured, accuracy, limits)
+    gates = _gates(findings, sources, measured, accuracy, extent.limits)
     return Report(
         model=int8.name,
         target=target.name,
@@ -91,7 +120,7 @@ def finish(
         gates=gates,
         verified=_verified(findings, accuracy, data),
         not_verified=tuple(findings.not_verified),
-        notes=notes,
+        notes=(*findings.notes, *stripe_notes(int8)),
         stripes=recorded(int8),
     )
 

@@ -54,6 +54,7 @@ class Findings:
 
     rungs: list[Rung] = field(default_factory=list)
     not_verified: list[NotVerified] = field(default_factory=list)
+    notes: tuple[str, ...] = ()
 
     def skip(self, what: str, error: MissingToolError) -> None:
         """Record a rung that could not run because a tool is missing."""

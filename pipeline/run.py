@@ -19,13 +19,13 @@ from edgefactor.export.serialize import from_json, to_json
 from edgefactor.export.tflite_writer import write_tflite
 from edgefactor.pipeline import bundle, ladder
 from edgefactor.pipeline.bundle import C_FOLDER, FLOAT_ONNX, GRAPH, INT8_ONNX, REPORT, TFLITE
-from edgefactor.pipeline.checks import Limits, finish
+from edgefactor.pipeline.checks import Extent, Limits, Subject, finish
 from edgefactor.pipeline.config import CheckOptions, ExportOptions, Progress
 from edgefactor.pipeline.data import random_data, read
 from edgefactor.pipeline.example import choose_inputs, try_model
 from edgefactor.pipeline.float_stages import float_rungs, float_stages, quantized, run_float
 from edgefactor.pipeline.load import load
-from edgefactor.pipeline.memory_fit import fit_ram, stripe_notes
+from edgefactor.pipeline.memory_fit import fit_ram
 from edgefactor.pipeline.records import c_normalization, c_prefix, normalization, recorded, versions
 from edgefactor.pipeline.report import NotVerified, Report
 from edgefactor.pipeline.samples import check_classes, no_data, read_data, settle_data
@@ -75,21 +75,17 @@ def export(options: ExportOptions, progress: Progress = lambda _: None) -> Repor
     )
     with bundle.writing(options.bundle) as folder:
         _write_files(folder, stages.simplified, int8, sources, target)
-        findings = ladder.Findings(not_verified=list(data.not_verified))
+        findings = ladder.Findings(
+            not_verified=list(data.not_verified), notes=(*loaded.notes, *data.notes)
+        )
         checked = data.evaluation.take(options.samples)
         float_outputs = float_rungs(findings, loaded, stages, checked, progress)
         report = finish(
-            findings,
-            folder,
-            int8,
-            sources,
-            target,
+            Subject(folder=folder, graph=int8, sources=sources, target=target),
             data.evaluation,
             float_outputs,
-            limits,
-            options.emulated_samples if options.emulate else 0,
-            options.samples,
-            (*loaded.notes, *data.notes, *stripe_notes(int8)),
+            _extent(options, limits),
+            findings,
             progress,
         )
         _write_report(folder, report)
@@ -147,19 +143,18 @@ def check(options: CheckOptions, progress: Progress = lambda _: None) -> Report:
         accuracy_drop=float(facts["max_accuracy_drop"]) if drop is None else drop,
     )
     return finish(
-        findings,
-        folder,
-        int8,
-        sources,
-        target,
+        Subject(folder=folder, graph=int8, sources=sources, target=target),
         data,
         outputs,
-        limits,
-        options.emulated_samples if options.emulate else 0,
-        options.samples,
-        stripe_notes(int8),
+        _extent(options, limits),
+        findings,
         progress,
     )
+
+
+def _extent(options: ExportOptions | CheckOptions, limits: Limits) -> Extent:
+    emulated = options.emulated_samples if options.emulate else 0
+    return Extent(samples=options.samples, emulated_samples=emulated, limits=limits)
 
 
 def _c_target(target: Target, optimize: str) -> CTarget:
