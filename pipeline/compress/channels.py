@@ -142,7 +142,7 @@ def _step(
 
 def _from_channels(node: fx.Node) -> bool:
     start = node.args[1] if len(node.args) > 1 else node.kwargs.get("start_dim", 0)
-    return start == 1
+    return bool(start == 1)
 
 
 def _outputs(module: nn.Module) -> int:

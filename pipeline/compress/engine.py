@@ -135,6 +135,8 @@ def apply_recipe(
         storage = accounting.total(
             records(model), original, entropy_coded=step.method == HUFFMAN or entropy_coded
         )
+        if after is not None:
+            context.say(f"after {step.method}: accuracy {after:.2%}, rate {storage.rate:.1f}x")
         reports.append(
             StepReport(
                 method=step.method,
