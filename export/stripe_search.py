@@ -196,4 +196,4 @@ def fit_arena(
     if best is None or best.plan.arena_bytes >= whole:
         return graph
     text = json.dumps(best.plan.to_dict(), sort_keys=True)
-    return replace(best.graph, metadata={**graph.metadata, METADATA: text})
+    return replace(best.graph, metadata={**best.graph.metadata, METADATA: text})

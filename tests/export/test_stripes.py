@@ -199,8 +199,10 @@ def test_a_network_that_does_not_fit_runs_by_stripes() -> None:
 
 def test_the_smallest_where_nothing_fits() -> None:
     graph = residual(64, 32)
-    plan = recorded(fit_arena(graph, CTarget(), 1))
+    fitted = fit_arena(graph, CTarget(), 1)
+    plan = recorded(fitted)
     assert plan is not None and not plan["fits"]
+    assert plan["arena_bytes"] == arena(fitted)
     # Less than the input takes, which therefore comes row by row.
     assert plan["input_by_rows"]
     assert plan["arena_bytes"] < 3 * 64 * 32 < arena(graph)  # type: ignore[operator]
