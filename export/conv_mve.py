@@ -15,6 +15,7 @@ from edgefactor.export.conv_variants import (
     Variant,
     channel_blocks,
     flat_strips,
+    plane_fits_in_place,
     strip_fits_in_place,
 )
 from edgefactor.export.kernel_costs import InstructionModel, Storage, Work
@@ -155,8 +156,18 @@ def _depthwise_storage(geometry: ConvGeometry, encoding: Encoding) -> Storage:
     )
 
 
-POINTER_BYTES = 8
-"""Of the host; twice what the target needs."""
+def _ring_bytes(geometry: ConvGeometry, strip: int) -> int:
+    """A word for every tap, and the lines that a row of outputs sees, with their padding."""
+    span = (geometry.k_h - 1) * geometry.dilation_h + 1
+    lines = span * geometry.plane_w * geometry.in_c
+    return 4 * geometry.k_h * geometry.k_w + lines
+
+
+def _fits_in_place(geometry: ConvGeometry) -> bool:
+    """A row of inputs is in the ring before the row of outputs over it is written."""
+    reach = (geometry.k_h - 1) * geometry.dilation_h
+    return plane_fits_in_place(geometry) and geometry.pad_top <= reach
+
 
 DEPTHWISE_MVE = Variant(
     kernel="ef_depthwise_s8_mve",
@@ -170,21 +181,20 @@ DEPTHWISE_MVE = Variant(
     input_offset=0,
     storage=_depthwise_storage,
     strips=lambda geometry, encoding: (1,),
-    # A pointer for every tap, and a line of padding.
-    strip_bytes=lambda geometry, strip: POINTER_BYTES * geometry.k_h * geometry.k_w + geometry.in_c,
+    strip_bytes=_ring_bytes,
     work=lambda geometry, strip: Work(
         pixels=geometry.pixels,
         strips=1,
-        gathered=geometry.pixels * geometry.k_h * geometry.k_w,
+        gathered=geometry.plane_h * geometry.plane_w * geometry.in_c,
     ),
     decoder=_decoder,
     model=InstructionModel(
-        mac=1.2,
-        gather=12.0,
-        output=5.5,
+        mac=1.15,
+        gather=0.5,
+        output=6.5,
         block=60.0,
         decode=MVE_DECODE,
     ),
-    in_place=lambda geometry: False,
+    in_place=_fits_in_place,
     written=lambda geometry, strip: None,
 )

@@ -22,10 +22,10 @@ static void gather(const ef_conv2d_args *a, const int8_t *in, int32_t y, int32_t
         int8_t *target = to;
         for (int32_t row = y, ky = a->kernel_h; ky != 0; ky--) {
             if (row < 0 || row >= a->in_h || left + right >= bytes) {
-                memset(target, a->in_zero_point, (size_t)bytes);
+                ef_mve_fill(target, a->in_zero_point, (uint32_t)bytes);
             } else {
                 if (left + right != 0) {
-                    memset(target, a->in_zero_point, (size_t)bytes);
+                    ef_mve_fill(target, a->in_zero_point, (uint32_t)bytes);
                 }
                 ef_mve_copy(target + left, from, (uint32_t)(bytes - left - right));
             }

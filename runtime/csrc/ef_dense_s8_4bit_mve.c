@@ -71,7 +71,7 @@ void ef_dense_s8_4bit_mve(const ef_conv2d_args *a, const int8_t *in, int8_t *out
     int8_t *x = (int8_t *)scratch + a->strip_offset;
 
     ef_mve_copy(x, in, taps);
-    memset(x + taps, 0, steps * STEP - taps);
+    ef_mve_fill(x + taps, 0, steps * STEP - taps);
     for (uint32_t c = 0; c < a->out_c; c += EF_MVE_CHANNELS) {
         const uint32_t left = a->out_c - c;
         const ef_mve_output output =

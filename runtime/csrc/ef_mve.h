@@ -158,4 +158,22 @@ static inline void ef_mve_copy(int8_t *to, const int8_t *from, uint32_t n)
 #endif
 }
 
+/* Sets n bytes. */
+static inline void ef_mve_fill(int8_t *to, int32_t value, uint32_t n)
+{
+#if EF_HAS_MVE
+    const int8x16_t values = vdupq_n_s8((int8_t)value);
+    __asm__ volatile("wlstp.8 lr, %[n], 2f\n"
+                     "1:\n"
+                     "vstrb.8 %q[values], [%[to]], #16\n"
+                     "letp lr, 1b\n"
+                     "2:\n"
+                     : [to] "+r"(to)
+                     : [n] "r"(n), [values] "w"(values)
+                     : "lr", "memory");
+#else
+    memset(to, value, n);
+#endif
+}
+
 #endif

@@ -66,6 +66,18 @@ def cases() -> tuple[ConvLayer, ...]:
         ),
         "depthwise 1-D": conv((1, 11, 4), 4, (1, 3), pads=(0, 1, 0, 1), groups=4),
         "depthwise 1x1": conv((3, 3, 4), 4, groups=4),
+        "depthwise 16 channels": conv((5, 4, 16), 16, (3, 3), pads=SAME3, groups=16),
+        "depthwise 37 channels": conv(
+            (7, 6, 37), 37, (3, 3), stride=(2, 1), pads=SAME3, groups=37, in_zero_point=-128
+        ),
+        "depthwise 20 channels, dilation": conv(
+            (9, 8, 20), 20, (3, 2), dilation=(2, 3), pads=(3, 1, 0, 2), groups=20, in_zero_point=5
+        ),
+        "depthwise rows apart": conv((11, 5, 18), 18, (2, 2), stride=(4, 3), groups=18),
+        "depthwise 3x3 stride 2, odd rows": conv(
+            (9, 7, 3), 3, (3, 3), stride=(2, 2), pads=SAME3, groups=3, in_zero_point=-128
+        ),
+        "depthwise one row": conv((1, 7, 4), 4, (3, 3), pads=SAME3, groups=4, in_zero_point=77),
         "depthwise one pixel": conv((1, 1, 5), 5, (3, 3), pads=SAME3, groups=5),
         "depthwise to one": conv((5, 4, 3), 3, (5, 4), groups=3),
         "dense": conv((1, 1, 64), 10),
