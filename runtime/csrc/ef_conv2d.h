@@ -105,7 +105,7 @@ void ef_conv2d_s8_mve(const ef_conv2d_args *a, const int8_t *in, int8_t *out, vo
 void ef_dense_s8_4bit_mve(const ef_conv2d_args *a, const int8_t *in, int8_t *out, void *scratch);
 
 /* For MVE: depthwise with multiplier 1, 16 channels or more, all shifts to the right. Weights in
- * HWO order. */
+ * HWO order. May write in place if the map keeps its size and pad_top is below the kernel's reach. */
 void ef_depthwise_s8_mve(const ef_conv2d_args *a, const int8_t *in, int8_t *out, void *scratch);
 
 #ifdef __cplusplus
