@@ -25,6 +25,8 @@ MOST_VALUES = 64
 #: Fewer repetitions than this happen by chance in small layers.
 _MOST_SHARE = 0.75
 _TOLERANCE = 2e-5
+#: Symmetric int8 codes.
+_CODES = 255
 #: Beside a parameter ``weight`` this buffer holds the scale of each output channel that its
 #: codebook is shared up to.
 SCALE_SUFFIX = "_scale"
@@ -44,13 +46,15 @@ def _originals(state: Mapping[str, Weights]) -> list[tuple[Weights, Weights]]:
         rows = np.asarray(array, np.float32).reshape(array.shape[0], -1)
         scale = state.get(name + SCALE_SUFFIX)
         factors = np.ones(len(rows), np.float32)
-        if scale is not None and scale.shape == (len(rows),) and np.all(scale > 0):
+        recorded = scale is not None and scale.shape == (len(rows),) and bool(np.all(scale > 0))
+        if recorded:
             factors = np.asarray(scale, np.float32)
         # Division by a recorded scale leaves rounding noise; 1e-6 of the range merges it.
         shared = rows / factors[:, None]
         step = float(np.abs(shared).max(initial=0.0)) * 1e-6 or 1.0
         merged = shared if np.all(factors == 1) else np.rint(shared / step) * step
-        if _is_shared(merged):
+        # Vectors have more single values than a codebook of numbers may; they say so by a scale.
+        if _is_shared(merged) or (recorded and len(np.unique(merged)) <= _CODES):
             found.append((rows, factors))
     return found
 

@@ -145,7 +145,7 @@ def layer_storage(name: str, record: WeightRecord, weight: NDArray[np.float32]) 
         record: What is stored of it.
         weight: Its values, in `record.shape`.
     """
-    device_bytes = _device_bytes(weight, record.scale)
+    device_bytes = _device_bytes(weight, record)
     scale_bits = 0 if record.scale is None else FLOAT_BITS * len(record.scale)
     if record.index is not None and record.codebook is not None:
         each = index_bits(record.values)
@@ -191,27 +191,31 @@ def layer_storage(name: str, record: WeightRecord, weight: NDArray[np.float32]) 
 
 
 def device_codes(
-    weight: NDArray[np.float32], scale: NDArray[np.float32] | None
+    weight: NDArray[np.float32], scale: NDArray[np.float32] | None, *, shared: bool
 ) -> NDArray[np.int8]:
-    """int8 codes as the exporter makes them: one step a layer where values are shared."""
+    """int8 codes as the exporter makes them, ``(outputs, ...)`` in the device's order.
+
+    Args:
+        weight: PyTorch's layout.
+        scale: Factor of each output channel, or None.
+        shared: Whether the layer has one step for all channels (times `scale`), or each its own.
+    """
     rows = weight.reshape(len(weight), -1).astype(np.float64)
-    shared = rows if scale is None else rows / scale[:, None].astype(np.float64)
-    step: Any = max(float(np.abs(shared).max(initial=0.0)) / _DEVICE_MAX, 1e-12)
-    if len(np.unique(np.rint(shared / step * 1e4))) > 64:
-        shared, step = rows, np.abs(rows).max(axis=1, initial=1e-12)[:, None] / _DEVICE_MAX
-    codes: NDArray[np.int8] = np.rint(shared / step).astype(np.int8)
+    if scale is not None:
+        rows = rows / scale[:, None].astype(np.float64)
+    largest = np.abs(rows).max(axis=None if shared else 1, initial=1e-12, keepdims=True)
+    rounded = np.rint(rows / largest * _DEVICE_MAX).astype(np.int8).reshape(weight.shape)
+    order = (0, 2, 3, 1) if rounded.ndim == 4 else tuple(range(rounded.ndim))
+    codes: NDArray[np.int8] = rounded.transpose(order)
     return codes
 
 
-def _device_bytes(weight: NDArray[np.float32], scale: NDArray[np.float32] | None) -> int:
-    codes = device_codes(weight, scale)
+def _device_bytes(weight: NDArray[np.float32], record: WeightRecord) -> int:
+    codes = device_codes(weight, record.scale, shared=record.codebook is not None)
     if not codes.size:
         return 0
-    sizes = [
-        encoding.data_bytes(codes.size) + (len(encoding.table) if encoding.bits < 8 else 0)
-        for encoding in find_encodings(codes)
-    ]
-    return min(sizes)
+    encodings = find_encodings(np.ascontiguousarray(codes))
+    return min(encoding.data_bytes(codes.size) + len(encoding.table) for encoding in encodings)
 
 
 def total(

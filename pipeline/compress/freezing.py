@@ -74,6 +74,11 @@ def freeze(model: nn.Module) -> nn.Module:
         if parametrization(layer) is None:
             continue
         unparametrize(layer)
-        if record.scale is not None:
-            layer.register_buffer(SCALE_BUFFER, torch.from_numpy(record.scale.copy()))
+        scale = record.scale
+        if scale is None and record.kind == "vector":
+            # Vectors may have more single values than a codebook of numbers; the factor says that
+            # they are shared all the same.
+            scale = np.ones(record.shape[0], np.float32)
+        if scale is not None:
+            layer.register_buffer(SCALE_BUFFER, torch.from_numpy(scale.copy()))
     return model

@@ -48,8 +48,8 @@ def test_a_pruned_shared_layer_by_hand() -> None:
     # Codes: filler x 5 -> 1 bit, entry 1 x 3 -> 2 bits, entry 2 x 1 -> 2 bits.
     # Gaps 3, 6, 15 x 5, 7, 0: 1 bit for 15; four others share the rest, 3 bits each.
     assert stored.huffman_bits == (5 + 3 * 2 + 2) + (5 + 4 * 3) + 3 * 32
-    # 100 two-bit indices and a table of four bytes.
-    assert stored.device_bytes == 25 + 4
+    # Sparse on the device: a count of two bytes a row, a byte an entry, a table of four.
+    assert stored.device_bytes == 4 * 2 + 4 + 4
 
 
 def test_dense_and_pruned_layers() -> None:

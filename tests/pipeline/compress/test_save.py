@@ -80,6 +80,26 @@ def test_exported_codes_are_as_few_as_trained(name: str, tmp_path: Path) -> None
     assert outcome.storage.device_weight_bytes <= device_bytes
 
 
+@pytest.mark.parametrize("scale", ["none", "rms"])
+def test_exported_vectors_are_as_few_as_trained(scale: str, tmp_path: Path) -> None:
+    path = tmp_path / "small.pt2"
+    text = f'method = "share-vectors"\nlayers = "fc1"\nd = 4\nvalues = 40\nscale = "{scale}"'
+    _, outcome, _ = compressed(text, path)
+    loaded = load(path)
+    graph = float_stages(loaded, choose_inputs(loaded), "small", lambda _: None).graph
+    int8 = quantized(graph, task(64), ExportOptions(model=path), lambda _: None)
+    sizes = {}
+    for op in int8.ops:
+        if isinstance(op, Conv2D):
+            codes = np.asarray(int8.tensors[op.inputs[1]].data)
+            sizes[codes.shape[0]] = codes
+    # The layer reads flattened maps: its inputs are reordered, channels and positions.
+    flat = sizes[24].reshape(24, 4, 4, 8).transpose(0, 3, 1, 2).reshape(-1, 4)
+    assert len(np.unique(flat, axis=0)) <= 40
+    fc1 = next(layer for layer in outcome.storage.layers if layer.name == "fc1")
+    assert fc1.device_bytes == 24 * 128 // 4 + 256 * 4
+
+
 def test_metadata_is_found_only_where_it_is(tmp_path: Path) -> None:
     _, outcome, recipe = compressed(RECIPES["shared, plain"][0], tmp_path / "small.pt2")
     found = read_metadata(tmp_path / "small.pt2")
