@@ -78,7 +78,7 @@ CONV_MVE = Variant(
     work=lambda geometry, strip: Work(
         pixels=geometry.pixels,
         strips=-(-geometry.pixels // strip),
-        gathered=geometry.pixels * (geometry.taps + 24 * geometry.k_h) * geometry.groups,
+        gathered=geometry.pixels * (geometry.taps + 55 * geometry.k_h) * geometry.groups,
     ),
     decoder=_decoder,
     model=InstructionModel(

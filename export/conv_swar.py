@@ -172,6 +172,6 @@ DEPTHWISE_SWAR = replace(
     input_offset=0,
     strip_bytes=_plane_bytes,
     model=InstructionModel(
-        mac=6.3, gather=6.0, output=0.0, block=500.0, decode=DEPTHWISE.model.decode
+        mac=6.3, gather=6.0, output=0.0, block=1500.0, decode=DEPTHWISE.model.decode
     ),
 )

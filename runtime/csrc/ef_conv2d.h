@@ -52,19 +52,20 @@ void ef_conv2d_s8(const ef_conv2d_args *a, const int8_t *in, int8_t *out, void *
  * May write in place if out_c == in_c and the map keeps its size. */
 void ef_depthwise_s8(const ef_conv2d_args *a, const int8_t *in, int8_t *out, void *scratch);
 
-/* For cores without multiply-accumulate: two pixels with one multiply (ef_swar.h). Weights and biases
- * as ef_conv2d_s8 wants them, all shifts to the right. */
+/* For cores without multiply-accumulate: two pixels with one multiply (ef_swar.h). Weights and
+ * biases as ef_conv2d_s8 wants them, all shifts to the right. */
 void ef_conv2d_s8_swar(const ef_conv2d_args *a, const int8_t *in, int8_t *out, void *scratch);
 
 /* The same for a dense layer, weight by weight. */
 void ef_dense_s8_swar(const ef_conv2d_args *a, const int8_t *in, int8_t *out, void *scratch);
 
-/* For the same cores: a dense layer with 4-bit weights by tables of sums (ef_sums.h). Weights in the
- * order [4 taps][channel][tap], channels padded to a multiple of 4; all shifts to the right. */
+/* For the same cores: a dense layer with 4-bit weights by tables of sums (ef_sums.h). Weights in
+ * the order [4 taps][channel][tap], channels padded to a multiple of 4; all shifts to the right. */
 void ef_dense_s8_sums(const ef_conv2d_args *a, const int8_t *in, int8_t *out, void *scratch);
 
 /* For the same cores: depthwise 3x3 without dilation, two pixels with one multiply. Weights in OHWI
- * order; all shifts to the right. May write in place if out_c == in_c and the map keeps its size. */
+ * order; all shifts to the right. May write in place if out_c == in_c and the map keeps its
+ * size. */
 void ef_depthwise_s8_swar(const ef_conv2d_args *a, const int8_t *in, int8_t *out, void *scratch);
 
 /* For cores with SMLAD. Weights in o8 order (ef_o8.h). `in` is 4-aligned. */
@@ -105,7 +106,8 @@ void ef_conv2d_s8_mve(const ef_conv2d_args *a, const int8_t *in, int8_t *out, vo
 void ef_dense_s8_4bit_mve(const ef_conv2d_args *a, const int8_t *in, int8_t *out, void *scratch);
 
 /* For MVE: depthwise with multiplier 1, 16 channels or more, all shifts to the right. Weights in
- * HWO order. May write in place if the map keeps its size and pad_top is below the kernel's reach. */
+ * HWO order. May write in place if the map keeps its size and pad_top is below the kernel's
+ * reach. */
 void ef_depthwise_s8_mve(const ef_conv2d_args *a, const int8_t *in, int8_t *out, void *scratch);
 
 #ifdef __cplusplus

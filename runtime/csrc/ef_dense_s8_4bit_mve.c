@@ -8,8 +8,8 @@
 #define STEP (2 * VECTOR)
 
 /* sums[r] = dot product of x with row r of four */
-static EF_OUT_OF_LINE void dot_rows(const int8_t *x, const uint8_t *codes, const uint8_t *table, uint32_t steps,
-                     int32_t *sums)
+static EF_OUT_OF_LINE void dot_rows(const int8_t *x, const uint8_t *codes, const uint8_t *table,
+                                    uint32_t steps, int32_t *sums)
 {
 #if EF_HAS_MVE
     const uint8_t *row1 = codes + VECTOR * steps;

@@ -64,14 +64,14 @@ static void convolve(const ef_conv2d_args *a, const int8_t *ring, const uint32_t
     const int16x8_t shift_odd = vmovltq_s8(shift);
     const int32_t zero_point = a->out_zero_point;
     table = a->multiplier + c;
-    acc0 = requantize(acc0, vldrwq_gather_shifted_offset_s32(table, fourth), vmovlbq_s16(shift_even),
-                      zero_point);
-    acc2 = requantize(acc2, vldrwq_gather_shifted_offset_s32(table + 2, fourth), vmovltq_s16(shift_even),
-                      zero_point);
-    acc1 = requantize(acc1, vldrwq_gather_shifted_offset_s32(table + 1, fourth), vmovlbq_s16(shift_odd),
-                      zero_point);
-    acc3 = requantize(acc3, vldrwq_gather_shifted_offset_s32(table + 3, fourth), vmovltq_s16(shift_odd),
-                      zero_point);
+    acc0 = requantize(acc0, vldrwq_gather_shifted_offset_s32(table, fourth),
+                      vmovlbq_s16(shift_even), zero_point);
+    acc2 = requantize(acc2, vldrwq_gather_shifted_offset_s32(table + 2, fourth),
+                      vmovltq_s16(shift_even), zero_point);
+    acc1 = requantize(acc1, vldrwq_gather_shifted_offset_s32(table + 1, fourth),
+                      vmovlbq_s16(shift_odd), zero_point);
+    acc3 = requantize(acc3, vldrwq_gather_shifted_offset_s32(table + 3, fourth),
+                      vmovltq_s16(shift_odd), zero_point);
     const int16x8_t even = vqmovntq_s32(vqmovnbq_s32(shift_even, acc0), acc2);
     const int16x8_t odd = vqmovntq_s32(vqmovnbq_s32(shift_odd, acc1), acc3);
     int8x16_t all = vqmovntq_s16(vqmovnbq_s16(shift, even), odd);

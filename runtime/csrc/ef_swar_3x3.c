@@ -20,7 +20,7 @@ typedef char ef_swar_3x3_layout_is_known[offsetof(ef_swar_3x3, bias) == 36 &&
  *
  * r0-r2 lines of the plane, r3, r4, r6 free, r5 sum of words, r7 2^15; r8 sum of upper halves, r9
  * the multiplier's upper half, r10 rounding and zero point, r11 -shift - 4, r12 low, lr high.
- * Stack: a copy of the struct; 96 columns left, 100 first sum, 104 second sum, 108 start of sums. */
+ * Stack: a copy of the struct; 96 columns left, 100 and 104 the two sums, 108 start of sums. */
 __attribute__((naked)) void ef_swar_3x3_run(__attribute__((unused)) const ef_swar_3x3 *channel)
 {
     __asm__ volatile(

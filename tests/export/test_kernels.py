@@ -14,6 +14,8 @@ from tests.runtime.conv_reference import ConvLayer, conv, make_layer
 
 DSP = IsaFeatures(dsp=True, unaligned=True)
 PLAIN = IsaFeatures()
+MULTIPLY_ADD = IsaFeatures(unaligned=True)
+VECTORS = IsaFeatures(dsp=True, mve=True, unaligned=True)
 SAME3 = (1, 1, 1, 1)
 
 
@@ -56,11 +58,33 @@ SHAPES = {
 def test_shape_gets_its_kernel(kernel: str) -> None:
     layer = make_layer(kernel, SHAPES[kernel])
     assert kernel_of(choose(layer)) == kernel
-    plain = kernel_of(choose(layer, PLAIN))
-    assert plain == ("ef_depthwise_s8" if "depthwise" in kernel else "ef_conv2d_s8")
+    kind = "depthwise" if "depthwise" in kernel else "dense" if "dense" in kernel else "conv2d"
+    assert kernel_of(choose(layer, PLAIN)) == f"ef_{kind}_s8_swar"
+    any_conv = kind if kind == "depthwise" else "conv2d"
+    assert kernel_of(choose(layer, MULTIPLY_ADD)) == f"ef_{any_conv}_s8"
+    assert kernel_of(choose(layer, VECTORS)) == f"ef_{any_conv}_s8_mve"
 
 
-@pytest.mark.parametrize("features", [DSP, PLAIN])
+@pytest.mark.parametrize("features", [PLAIN, VECTORS])
+def test_dense_layer_of_sixteen_values_has_its_own_kernel(features: IsaFeatures) -> None:
+    layer = make_layer("dense", conv((1, 1, 256), 128), values=16)
+    wanted = "ef_dense_s8_4bit_mve" if features.mve else "ef_dense_s8_sums"
+    assert kernel_of(choose(layer, features)) == wanted
+
+
+def test_kernels_of_other_cores_are_named_with_the_reason_against_them() -> None:
+    options = choose(make_layer("dense", conv((1, 1, 64), 16))).alternatives
+    reasons = {option.kernel: option.rejected for option in options}
+    assert "vector extension" in reasons["ef_conv2d_s8_mve"]
+    assert "multiplies and adds" in reasons["ef_conv2d_s8_swar"]
+
+
+def test_shift_to_the_left_keeps_the_plain_kernel() -> None:
+    layer = make_layer("left", SHAPES["ef_conv2d_s8_dsp"], spread=1.0e6)
+    assert kernel_of(choose(layer, PLAIN)) == "ef_conv2d_s8"
+
+
+@pytest.mark.parametrize("features", [DSP, PLAIN, MULTIPLY_ADD, VECTORS])
 @pytest.mark.parametrize("kernel", SHAPES)
 def test_sixteen_values_are_stored_at_four_bits(kernel: str, features: IsaFeatures) -> None:
     geometry = replace(
