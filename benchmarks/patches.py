@@ -4,7 +4,8 @@
 
 Random weights, input 96x96x3. Each network is built as a whole, and for arenas of so many times the
 plain one (0: the smallest that there is). The final output is compared with the network's as a
-whole, every tensor on the emulated board with the NumPy reference. All counts are exact.
+whole, every tensor on the emulated board with the NumPy reference: the two counts in the last
+column. An arena with "input by rows" does not hold the input; the others do. All counts are exact.
 """
 
 from __future__ import annotations
@@ -132,6 +133,7 @@ def rows_of(network: str, target_name: str, shares: tuple[float, ...]) -> list[R
         validate(striped, "stripes", quantized=True)
         figures = whole if not plan else measured(striped, expected, inputs, target_name)
         words = "{stripes} stripes to {until}, {borders}".format(**plan) if plan else "whole"
+        words += ", input by rows" if plan.get("input_by_rows") else ""
         rows.append(
             Row(
                 network=network,

@@ -17,10 +17,14 @@ from types import MappingProxyType
 ALIGNMENT = 16
 #: Work of one call of ``place`` in comparisons of blocks: about a second. No clock decides, so
 #: that the same network gives the same plan on every machine.
-_WORK = 1_000_000
+_WORK = 2_500_000
 _MOST_ORDERS = 1000
 _FEWEST_ORDERS = 12
 _SEED = 20
+#: Orders made from one by moving what ends highest to the front.
+_BUMPS = 4
+#: How often two blocks change their places besides.
+_SWAPS = 0.3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -237,55 +241,86 @@ def place(blocks: Sequence[Block], overlaps: Overlaps = MappingProxyType({})) ->
     if not blocks:
         return Placement(offsets={}, arena_bytes=0, lower_bound_bytes=0)
     bound = max(lower_bound(blocks, overlaps), *(block.size for block in blocks))
-    conflicts = _conflicts(blocks, overlaps)
-    sizes = [block.size for block in blocks]
-    pairs = sum(len(intervals) for entry in conflicts for _, intervals in entry) + len(blocks)
-    orders = max(_FEWEST_ORDERS, min(_MOST_ORDERS, _WORK // pairs))
-    best, least = _first_fit(range(len(blocks)), sizes, conflicts)
-    generator = random.Random(_SEED)
-    done = 0
-    while done < orders and aligned(least) > aligned(bound):
-        order = sorted(range(len(blocks)), key=_key(blocks, done, generator))
-        for _ in range(4):
-            offsets, end = _first_fit(order, sizes, conflicts)
-            done += 1
-            if end < least:
-                best, least = offsets, end
-            # What ends highest goes first the next time.
-            top = max(order, key=lambda i: (offsets[i] + sizes[i], -i))
-            if order[0] == top:
-                break
-            order.remove(top)
-            order.insert(0, top)
+    search = _Search(blocks, _conflicts(blocks, overlaps), aligned(bound))
+    search.scatter()
+    search.climb()
     return Placement(
-        offsets={block.name: best[index] for index, block in enumerate(blocks)},
-        arena_bytes=least,
+        offsets={block.name: search.offsets[index] for index, block in enumerate(blocks)},
+        arena_bytes=search.end,
         lower_bound_bytes=bound,
     )
 
 
-def _key(
-    blocks: Sequence[Block], turn: int, generator: random.Random
-) -> Callable[[int], tuple[float, int]]:
+class _Search:
+    """Tries orders for first fit and keeps the best."""
+
+    def __init__(self, blocks: Sequence[Block], conflicts: _Conflicts, goal: int) -> None:
+        self.blocks, self.conflicts, self.goal = blocks, conflicts, goal
+        self.sizes = [block.size for block in blocks]
+        self.areas = [sum(s.size * (s.last - s.first + 1) for s in b.spans) for b in blocks]
+        self.generator = random.Random(_SEED)
+        pairs = sum(len(intervals) for entry in conflicts for _, intervals in entry)
+        self.orders = max(_FEWEST_ORDERS, min(_MOST_ORDERS, _WORK // (pairs + len(blocks))))
+        self.order = list(range(len(blocks)))
+        self.offsets, self.end = _first_fit(self.order, self.sizes, conflicts)
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing can be better."""
+        return aligned(self.end) <= self.goal
+
+    def _try(self, order: list[int]) -> tuple[list[int], int]:
+        offsets, end = _first_fit(order, self.sizes, self.conflicts)
+        if end <= self.end:
+            self.offsets, self.end, self.order = offsets, end, order
+        return offsets, end
+
+    def scatter(self) -> None:
+        """Orders by size, by time and by chance; what ends highest goes first the next time."""
+        count = 0
+        while count < self.orders // 2 and not self.done:
+            order = sorted(range(len(self.blocks)), key=_key(self, count // _BUMPS))
+            for _ in range(_BUMPS):
+                offsets, _ = self._try(order)
+                count += 1
+                top = max(order, key=lambda i: (offsets[i] + self.sizes[i], -i))
+                if order[0] == top:
+                    break
+                order = [top, *(index for index in order if index != top)]
+
+    def climb(self) -> None:
+        """Move what ends highest in the best order before something that it cannot lie beside."""
+        draw = self.generator
+        for _ in range(self.orders // 2):
+            if self.done:
+                return
+            order = list(self.order)
+            highest = [i for i in order if self.offsets[i] + self.sizes[i] == self.end]
+            top = draw.choice(highest)
+            place_ = order.index(top)
+            order.remove(top)
+            rivals = {other for other, _ in self.conflicts[top]}
+            before = [index for index in range(place_) if order[index] in rivals] or [0]
+            order.insert(draw.choice(before), top)
+            if draw.random() < _SWAPS:
+                a, b = draw.randrange(len(order)), draw.randrange(len(order))
+                order[a], order[b] = order[b], order[a]
+            self._try(order)
+
+
+def _key(search: _Search, number: int) -> Callable[[int], tuple[float, int]]:
     """The order of one try: plain ones first, then ones with chance."""
-    areas = [sum(s.size * (s.last - s.first + 1) for s in block.spans) for block in blocks]
+    blocks, areas, draw = search.blocks, search.areas, search.generator
+    start = min(block.first for block in blocks) - 2
     rules: list[Callable[[int], float]] = [
         lambda i: -blocks[i].size,
-        lambda i: blocks[i].first - blocks[i].last,
+        lambda i: blocks[i].first - blocks[i].last - 1,
         lambda i: -areas[i],
-        lambda i: blocks[i].first,
+        lambda i: blocks[i].first - start,
         # An output lies below the input it overlaps.
-        lambda i: -blocks[i].first,
+        lambda i: start - blocks[i].first,
     ]
-    # Each try takes up to four orders.
-    number = turn // 4
-    if number < len(rules):
-        rule = rules[number]
-        return lambda i: (rule(i), i)
     rule = rules[number % len(rules)]
-    noise = [generator.uniform(0.3, 1.0) for _ in blocks]
-    start = min(block.first for block in blocks) - 2
-    if number % len(rules) == 1 or number % len(rules) >= 3:
-        sign = 1 if number % len(rules) == 3 else -1
-        return lambda i: (sign * (blocks[i].first - start) * noise[i], i)
+    least = 1.0 if number < len(rules) else 0.3
+    noise = [draw.uniform(least, 1.0) for _ in blocks]
     return lambda i: (rule(i) * noise[i], i)

@@ -23,7 +23,7 @@ _STEP = 1.25
 #: Regions that bring nothing before the search ends.
 _PATIENCE = 4
 #: Plans that are laid out in full, should the bound not be reached.
-_MOST_PLANS = 8
+_MOST_PLANS = 5
 #: What one more call, and one more byte moved, weigh beside a multiply-accumulate.
 _CALL_MACS = 150
 _BYTE_MACS = 1
@@ -191,7 +191,7 @@ def fit_arena(
         if best is None or arena < best.plan.arena_bytes:
             plan = replace(candidate.plan, arena_bytes=arena, fits=arena <= arena_bytes)
             best = replace(candidate, plan=plan)
-        if best.plan.fits or not candidate.plan.fits:
+        if best.plan.fits:
             break
     if best is None or best.plan.arena_bytes >= whole:
         return graph
