@@ -2,7 +2,8 @@
 
     python benchmarks/networks.py [--shared DIR] [--target NAME ...] [--network NAME ...] [--json]
 
-Each network as it is (int8) and with every layer's weights clustered to 16 values by plain k-means.
+Each network as it is (int8), with every layer's weights clustered to 16 values by plain k-means,
+and with weights shared at export: 4 bits evenly spaced, and 256 vectors of 4.
 Before anything is counted, every tensor is compared with the NumPy reference. All counts are exact.
 """
 
@@ -11,7 +12,9 @@ from __future__ import annotations
 import json
 import tempfile
 import tomllib
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +39,9 @@ from edgefactor.pipeline.float_stages import float_stages
 from edgefactor.pipeline.load import load
 from edgefactor.pipeline.quantize import quantize
 from edgefactor.pipeline.run import write_sources
+from edgefactor.pipeline.share_codes import Moments, observe_inputs
+from edgefactor.pipeline.uniform_codes import share_uniform
+from edgefactor.pipeline.vector_codes import share_vectors
 from edgefactor.runtime.emulator import EmulatedRunner
 from edgefactor.runtime.memory import flash_use, ram_use
 from edgefactor.runtime.parity import compare_codes
@@ -44,6 +50,7 @@ from edgefactor.targets.catalogue import load_target
 FIGURES = Path(__file__).with_name("tflm_figures.toml")
 NETWORKS = ("resnet8", "ds_cnn", "autoencoder")
 VALUES = 16
+Change = Callable[[Graph, Mapping[str, Moments]], Graph]
 SAMPLES = 2
 
 
@@ -82,8 +89,8 @@ def clustered(network: Network, folder: Path) -> Path:
     return path
 
 
-def int8_graph(network: Network, weights: Path) -> Graph:
-    """The network's int8 Graph."""
+def int8_graph(network: Network, weights: Path, change: Change | None = None) -> Graph:
+    """The network's int8 Graph, with its weights changed as ``--share`` and others do."""
     loaded = load(weights, factory=network.factory)
     shape = ",".join(map(str, (1, *network.inputs.shape[1:])))
     stages = float_stages(
@@ -92,7 +99,20 @@ def int8_graph(network: Network, weights: Path) -> Graph:
     name = stages.graph.inputs[0].name
     samples = [{name: network.calibration[i : i + 1]} for i in range(len(network.calibration))]
     ranges = calibrate(stages.graph, samples, method=DEFAULT_METHOD)
-    return quantize(stages.graph, ranges)
+    graph = quantize(stages.graph, ranges)
+    return change(graph, observe_inputs(stages.graph, samples)) if change else graph
+
+
+FORMS: dict[str, Callable[[Network, Path], Graph]] = {
+    "int8": lambda network, folder: int8_graph(network, network.weights),
+    f"{VALUES} values": lambda network, folder: int8_graph(network, clustered(network, folder)),
+    "4 bits": lambda network, folder: int8_graph(
+        network, network.weights, partial(share_uniform, bits=4)
+    ),
+    "vectors of 4": lambda network, folder: int8_graph(
+        network, network.weights, partial(share_vectors, width=4)
+    ),
+}
 
 
 def count(network: Network, graph: Graph, weights: str, name: str, optimize: str) -> Row:
@@ -168,6 +188,9 @@ def show(rows: list[Row]) -> None:
 @click.option("--target", "targets", multiple=True, default=("cortex-m4",), show_default=True)
 @click.option("--network", "networks", multiple=True, default=NETWORKS, show_default=True)
 @click.option("--optimize", "policies", multiple=True, default=("balanced",), show_default=True)
+@click.option(
+    "--form", "forms", multiple=True, help="Weights: int8, 16 values, 4 bits, vectors of 4."
+)
 @click.option("--json", "as_json", is_flag=True)
 def main(shared: Path, as_json: bool, **chosen: Any) -> None:
     """Count whole networks."""
@@ -176,8 +199,9 @@ def main(shared: Path, as_json: bool, **chosen: Any) -> None:
         network = load_network(name, shared, samples=SAMPLES)
         with tempfile.TemporaryDirectory() as place:
             forms = {
-                "int8": int8_graph(network, network.weights),
-                f"{VALUES} values": int8_graph(network, clustered(network, Path(place))),
+                name: form(network, Path(place))
+                for name, form in FORMS.items()
+                if name in (chosen["forms"] or FORMS)
             }
         for weights, graph in forms.items():
             for target in chosen["targets"]:

@@ -68,7 +68,21 @@ def commands() -> None:
     type=click.IntRange(2, 64),
     help="Leave so many distinct weights in each layer, without training; e.g. 16.",
 )
-@click.option("--keep", multiple=True, help="Pattern of layers that --share leaves as they are.")
+@click.option(
+    "--share-vectors",
+    type=click.Choice([2, 4, 8]),
+    help="Leave at most 256 vectors of so many weights in each layer, without training.",
+)
+@click.option(
+    "--bits",
+    type=click.Choice([2, 4]),
+    help="Round the weights of each layer to evenly spaced values of so many bits.",
+)
+@click.option(
+    "--keep",
+    multiple=True,
+    help="Pattern of layers that --share, --share-vectors and --bits leave as they are.",
+)
 @click.option("--flash", "flash_bytes", type=SIZE, help="Flash budget, e.g. 256k.")
 @click.option("--ram", "ram_bytes", type=SIZE, help="RAM budget, e.g. 64KiB.")
 @click.option("--instructions", type=click.IntRange(min=1), help="Budget for one inference.")

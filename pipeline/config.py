@@ -99,6 +99,9 @@ class ExportOptions(ModelOptions):
         calibration_method: One of `CALIBRATION_METHODS`; None for the default.
         optimize: One of `OPTIMIZE_POLICIES`.
         share: Distinct weight values to leave in each layer, 2 to 64; None to share nothing.
+        share_vectors: Weights per vector, 2, 4 or 8, of which each layer gets at most 256; None for
+            no vectors.
+        bits: 2 or 4: round the weights of each layer to so many evenly spaced values; None not to.
         keep: Patterns of layer names that are not shared.
         flash_bytes: Flash budget; None for the target's own size.
         ram_bytes: RAM budget; None for the target's own size.
@@ -119,6 +122,8 @@ class ExportOptions(ModelOptions):
     calibration_method: str | None = None
     optimize: str = "balanced"
     share: int | None = None
+    share_vectors: int | None = None
+    bits: int | None = None
     keep: tuple[str, ...] = ()
     flash_bytes: int | None = None
     ram_bytes: int | None = None

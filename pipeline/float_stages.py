@@ -23,8 +23,9 @@ from edgefactor.pipeline.fuse import fuse
 from edgefactor.pipeline.load import LoadedModel
 from edgefactor.pipeline.lower import lower
 from edgefactor.pipeline.quantize import quantize
-from edgefactor.pipeline.share_codes import observe_inputs, share_codes
+from edgefactor.pipeline.share_codes import observe_inputs
 from edgefactor.pipeline.shared_values import keep_shared_values
+from edgefactor.pipeline.sharing import sharing_of
 from edgefactor.pipeline.simplify import simplify
 from edgefactor.pipeline.trace import to_onnx
 from edgefactor.runtime.onnxruntime_runner import OnnxRuntimeRunner
@@ -91,12 +92,12 @@ def quantized(
     ranges = calibrate(graph, samples, method=method)
     progress("quantizing")
     int8 = validate(quantize(graph, ranges), "quantize", quantized=True)
-    if options.share is None:
+    form = sharing_of(options)
+    if form is None:
         return int8
-    progress(f"sharing {options.share} values a layer")
+    progress(f"sharing weights: {form.text}")
     moments = observe_inputs(graph, samples[:SHARING_SAMPLES])
-    shared = share_codes(int8, moments, values=options.share, keep=options.keep)
-    return validate(shared, "share", quantized=True)
+    return validate(form.apply(int8, moments), "share", quantized=True)
 
 
 def run_float(

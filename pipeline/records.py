@@ -56,6 +56,8 @@ def recorded(options: ExportOptions, target: Target) -> dict[str, Any]:
         },
         "optimize": options.optimize,
         "share": options.share,
+        "share_vectors": options.share_vectors,
+        "bits": options.bits,
         "keep": list(options.keep),
         "samples": options.samples,
         "emulated_samples": options.emulated_samples if options.emulate else 0,

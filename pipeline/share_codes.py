@@ -9,7 +9,7 @@ taken out by the bias.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 
@@ -24,10 +24,13 @@ from edgefactor.export.ops.conv import Conv2D
 from edgefactor.pipeline.calibrate import Sample
 
 Floats = NDArray[np.float64]
+Codes = NDArray[np.int64]
+Change = Callable[[Conv2D, Codes, Floats], Codes | None]
 
 #: A layer with fewer weights than this many times the values has little to share.
 _LEAST_REPETITION = 8
 _MOST_VALUES = 64
+_LEAST_COST = 1e-6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,6 +135,37 @@ def share_codes(
     """
     if not 2 <= values <= _MOST_VALUES:
         raise OptionError("Layers can share 2 to 64 values.", where="--share", found=str(values))
+
+    def change(op: Conv2D, codes: Codes, cost: Floats) -> Codes | None:
+        if codes.size < _LEAST_REPETITION * values:
+            return None
+        return best_codes(code_weights(codes, cost), values)[codes + 128]
+
+    return change_codes(graph, moments, change, keep=keep)
+
+
+def code_weights(codes: Codes, cost: Floats) -> Floats:
+    """What a unit change of all weights with the same code costs: of each code -128..127."""
+    weights = np.zeros(256)
+    np.add.at(weights, codes.reshape(-1) + 128, cost.reshape(-1))
+    return weights
+
+
+def change_codes(
+    graph: Graph, moments: Mapping[str, Moments], change: Change, *, keep: Sequence[str] = ()
+) -> Graph:
+    """Give layers other weight codes and take the mean error out by their biases.
+
+    Args:
+        graph: int8 Graph.
+        moments: Of the input of each convolution, by tensor name.
+        change: (layer, its codes, cost of a unit change of each) -> new codes, or None to leave the
+            layer as it is.
+        keep: Patterns of layer names that stay as they are.
+
+    Raises:
+        OptionError: A pattern matches no layer.
+    """
     layers = [op for op in graph.ops if isinstance(op, Conv2D)]
     for pattern in keep:
         if not any(fnmatch(op.name, pattern) for op in layers):
@@ -143,15 +177,16 @@ def share_codes(
             )
     tensors = dict(graph.tensors)
     for op in layers:
-        codes = tensors[op.inputs[1]]
-        small = codes.elements < _LEAST_REPETITION * values
-        if small or any(fnmatch(op.name, pattern) for pattern in keep):
+        if any(fnmatch(op.name, pattern) for pattern in keep):
             continue
+        codes = tensors[op.inputs[1]]
         old = np.asarray(codes.values, np.int64)
-        cost = np.maximum(_importance(op, codes, moments[op.inputs[0]]), 1e-30)
-        weights = np.zeros(256)
-        np.add.at(weights, old.reshape(-1) + 128, cost.reshape(-1))
-        new = best_codes(weights, values)[old + 128]
+        cost = _importance(op, codes, moments[op.inputs[0]])
+        # Weights of inputs that are always 0 count a little; sums must not lose them.
+        cost = np.maximum(cost, _LEAST_COST * cost.mean() or 1.0)
+        new = change(op, old, cost)
+        if new is None:
+            continue
         tensors[codes.name] = constant(codes.name, new.astype(np.int8), codes.quantization)
         bias = tensors[op.inputs[2]]
         tensors[bias.name] = _corrected(op, graph, codes, bias, new - old, moments[op.inputs[0]])

@@ -4,8 +4,8 @@
 #if EF_HAS_DSP
 
 /* r0 strip, r1 codes, r2-r5 sums, r6-r9 codes and weights, r10-r11 inputs, r12 table, lr table + 4.
- * Stack: sums, end of the codes. The loop is 4 steps of 84 bytes, entered in the middle when the
- * steps are no multiple of 4. */
+ * Stack: sums, end of the codes. The loop is 8 steps of 84 bytes, entered in the middle when the
+ * steps are no multiple of 8. */
 EF_NAKED void ef_vectors_dot(EF_UNUSED const uint8_t *codes,
                              EF_UNUSED const uint32_t *const table_and_strip[2],
                              EF_UNUSED uint32_t steps, EF_UNUSED int32_t *sums)
@@ -25,14 +25,8 @@ EF_NAKED void ef_vectors_dot(EF_UNUSED const uint8_t *codes,
         "push {r3-r11, lr}\n"
         "add r4, r0, r2, lsl #2\n"
         "push {r4}\n"
-        "rsb r2, r2, #0\n"
-        "and r2, r2, #3\n"
-        "movs r3, #84\n"
-        "mul r2, r2, r3\n"
-        "adr r3, 2f\n"
-        "add r6, r3, r2\n"
-        "add r6, r6, #1\n"
         "ldrd r12, r7, [r1]\n"
+        "rsb r6, r2, #0\n"
         "mov r1, r0\n"
         "mov r0, r7\n"
         "add lr, r12, #4\n"
@@ -40,10 +34,17 @@ EF_NAKED void ef_vectors_dot(EF_UNUSED const uint8_t *codes,
         "movs r3, #0\n"
         "movs r4, #0\n"
         "movs r5, #0\n"
+        "ands r6, r6, #7\n"
+        "beq 2f\n"
+        "movs r7, #84\n"
+        "mul r6, r6, r7\n"
+        "adr r7, 2f\n"
+        "add r6, r6, r7\n"
+        "add r6, r6, #1\n"
         "bx r6\n"
         ".balign 4\n"
         "2:\n"
-        ".rept 4\n"
+        ".rept 8\n"
         "ldrb r6, [r1], #1\n"
         "ldrb r8, [r1], #1\n"
         "ldrd r10, r11, [r0], #8\n"
