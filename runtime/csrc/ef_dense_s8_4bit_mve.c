@@ -19,6 +19,7 @@ static EF_OUT_OF_LINE void dot_rows(const int8_t *x, const uint8_t *codes, const
     int32_t s1 = 0;
     int32_t s2 = 0;
     int32_t s3 = 0;
+    register uint32_t left __asm__("lr") = steps;
     const uint8x16_t low_nibbles = vdupq_n_u8(15);
     __asm__ volatile(".macro ef_dense_row row, sum\n"
                      "vldrb.8 q2, [\\row], #16\n"
@@ -29,7 +30,7 @@ static EF_OUT_OF_LINE void dot_rows(const int8_t *x, const uint8_t *codes, const
                      "vldrb.u8 q4, [%[table], q2]\n"
                      "vmladava.s8 \\sum, q1, q4\n"
                      ".endm\n"
-                     "dls lr, %[steps]\n"
+                     "dls lr, %[left]\n"
                      "1:\n"
                      "vldrb.8 q0, [%[x]], #16\n"
                      "vldrb.8 q1, [%[x]], #16\n"
@@ -41,9 +42,9 @@ static EF_OUT_OF_LINE void dot_rows(const int8_t *x, const uint8_t *codes, const
                      ".purgem ef_dense_row\n"
                      : [x] "+r"(x), [row0] "+r"(codes), [row1] "+r"(row1), [row2] "+r"(row2),
                        [row3] "+r"(row3), [s0] "+Te"(s0), [s1] "+Te"(s1), [s2] "+Te"(s2),
-                       [s3] "+Te"(s3)
-                     : [table] "r"(table), [steps] "r"(steps), [mask] "w"(low_nibbles)
-                     : "q0", "q1", "q2", "q3", "q4", "lr", "memory");
+                       [s3] "+Te"(s3), [left] "+r"(left)
+                     : [table] "r"(table), [mask] "w"(low_nibbles)
+                     : "q0", "q1", "q2", "q3", "q4", "memory");
     sums[0] = s0;
     sums[1] = s1;
     sums[2] = s2;
