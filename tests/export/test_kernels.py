@@ -10,6 +10,7 @@ from edgefactor.export.codebook import find_encodings
 from edgefactor.export.conv_geometry import prove_ranges
 from edgefactor.export.kernels import VARIANTS, choose_conv
 from edgefactor.export.layer_code import IsaFeatures, LayerCode
+from tests.runtime.conv_cases import of_vectors, sparse, uniform
 from tests.runtime.conv_reference import ConvLayer, conv, make_layer
 
 DSP = IsaFeatures(dsp=True, unaligned=True)
@@ -175,3 +176,63 @@ def test_choice_is_deterministic() -> None:
     assert list(map(str, first.alternatives)) == list(map(str, second.alternatives))
     for one, other in zip(first.arrays, second.arrays, strict=True):
         np.testing.assert_array_equal(one.data, other.data)
+
+
+DENSE = make_layer("dense", conv((1, 1, 256), 64))
+
+
+@pytest.mark.parametrize(
+    ("layer", "kernel", "encoding", "share"),
+    [
+        (uniform(DENSE, 5), "ef_dense_s8_digits_dsp", "uniform", 0.51),
+        (
+            of_vectors(make_layer("wide", conv((1, 1, 512), 64)), 4),
+            "ef_dense_s8_vectors_dsp",
+            "vector4",
+            0.32,
+        ),
+        (sparse(DENSE, 15, 0.1), "ef_conv2d_s8_sparse", "sparse", 0.14),
+        (sparse(DENSE, 100, 0.1), "ef_conv2d_s8_sparse", "sparse", 0.25),
+    ],
+)
+def test_codes_that_allow_it_get_their_kernel(
+    layer: ConvLayer, kernel: str, encoding: str, share: float
+) -> None:
+    code = choose(layer)
+    assert (kernel_of(code), code.encoding) == (kernel, encoding)
+    assert code.weight_bytes <= share * layer.codes.size
+
+
+def test_vectors_are_decoded_by_tile_where_pixels_share_them() -> None:
+    layer = of_vectors(make_layer("tile", conv((8, 8, 64), 64)), 4)
+    code = choose(layer)
+    assert (kernel_of(code), code.encoding) == ("ef_conv2d_s8_dsp", "vector4")
+    assert code.weight_bytes == 1024 + 1024
+
+
+@pytest.mark.parametrize("name", ["sparse", "vector4", "uniform"])
+def test_every_encoding_has_a_kernel_on_a_plain_core(name: str) -> None:
+    layer = {
+        "sparse": sparse(DENSE, 15, 0.1),
+        "vector4": of_vectors(make_layer("wide", conv((1, 1, 512), 64)), 4),
+        "uniform": uniform(DENSE, 5),
+    }[name]
+    code = choose(layer, PLAIN, encoding=name)
+    assert code.encoding == name
+    assert not kernel_of(code).endswith(("_dsp", "_ref"))
+
+
+def test_wide_digits_take_the_next_kernel_down_and_say_so() -> None:
+    layer = make_layer("wide", conv((1, 1, 4096), 8), spread=30.0)
+    codes = np.where(np.arange(4096) % 2, 105, -105).astype(np.int8)
+    codes = np.broadcast_to(codes, (8, 4096)).reshape(layer.codes.shape).copy()
+    codes[0, 0, 0, 0] = -105 + 14 * 3
+    code = choose(replace(layer, codes=codes))
+    assert kernel_of(code) != "ef_dense_s8_digits_dsp"
+    reasons = {item.kernel: item.rejected for item in code.alternatives}
+    assert "sum of digits" in reasons["ef_dense_s8_digits_dsp"]
+
+
+def test_few_zeros_are_not_sparse() -> None:
+    layer = sparse(DENSE, 15, 0.6)
+    assert "sparse" not in {item.encoding for item in choose(layer).alternatives}
