@@ -33,8 +33,11 @@ SCALE_SUFFIX = "_scale"
 
 
 def _is_shared(rows: NDArray[np.floating]) -> bool:
-    distinct = len(np.unique(rows))
-    return distinct <= MOST_VALUES and distinct <= _MOST_SHARE * rows.size
+    # Zeros repeat in every pruned layer; its other values may still be all different.
+    values = rows[rows != 0]
+    distinct = len(np.unique(values))
+    with_zero = distinct + (values.size < rows.size)
+    return with_zero <= MOST_VALUES and distinct <= _MOST_SHARE * values.size
 
 
 def _originals(state: Mapping[str, Weights]) -> list[tuple[Weights, Weights]]:
