@@ -20,8 +20,10 @@ from edgefactor.export.row_windows import RowWindow
 from edgefactor.export.stripe_search import fit_arena, multiply_accumulates, recorded
 from edgefactor.export.stripes import Borders, bounds, regions, stripe
 from edgefactor.export.validate import validate
+from edgefactor.runtime.toolchain import run
 from tests.export.bundles import check_everywhere, random_samples, write_folder
 from tests.export.graphs import lowered, to_int8
+from tests.tools import require_tool
 
 #: What happens to rows that two stripes need; whether the input comes row by row.
 WAYS: tuple[tuple[Borders, bool], ...] = (("keep", False), ("recompute", False), ("keep", True))
@@ -216,6 +218,16 @@ def test_rows_are_asked_for_once_from_top_to_bottom(tmp_path: Path) -> None:
     ends = [int(first) + int(count) for first, count in calls]
     assert starts == [0, *ends[:-1]]
     assert GRAPH.inputs[0].tensor not in sources.plan.offsets
+    warnings = ["-Wall", "-Wextra", "-Wconversion", "-Wsign-conversion", "-Wshadow", "-Werror"]
+    program = tmp_path / "program.cpp"
+    program.write_text('#include "net.h"\n#include "model_glue.h"\nint main() { return 0; }\n')
+    for compiler, standard, source in (
+        ("gcc", "c99", tmp_path / "net.c"),
+        ("clang", "c99", tmp_path / "net.c"),
+        ("g++", "c++11", program),
+    ):
+        flags = [f"-std={standard}", "-pedantic", *warnings, "-fsyntax-only"]
+        run([require_tool(compiler), *flags, source], timeout_seconds=60)
 
 
 def test_what_cannot_run_by_stripes_stays_as_it_is() -> None:
