@@ -155,12 +155,15 @@ def _add_after(graph: OnnxGraph, node: onnx.NodeProto) -> None:
 
 
 def fold_batch_norm(graph: OnnxGraph) -> None:
-    """Batch norm after a Conv or Gemm that nothing else reads goes into its weights and bias."""
+    """Batch norm after a convolution or Gemm that nothing else reads goes into its weights."""
     for node in list(graph.nodes):
         if node.op_type != "BatchNormalization" or any(node.output[1:]):
             continue
         producer = next((n for n in graph.nodes if node.input[0] in n.output), None)
-        if producer is None or producer.op_type not in ("Conv", "Gemm"):
+        if producer is None or producer.op_type not in ("Conv", "ConvTranspose", "Gemm"):
+            continue
+        transposed = producer.op_type == "ConvTranspose"
+        if transposed and attribute(producer, "group", 1) != 1:
             continue
         if graph.only_consumer(node.input[0]) is not node:
             continue
@@ -173,7 +176,8 @@ def fold_batch_norm(graph: OnnxGraph) -> None:
         # In double precision: the square root and the division would else round twice.
         gamma, beta, mean, variance, weights = (value.astype(np.float64) for value in arrays)
         factor = gamma / np.sqrt(variance + attribute(node, "epsilon", 1e-5))
-        folded = weights * factor.reshape(-1, *(1,) * (weights.ndim - 1))
+        # Output channels are the first axis of the weights, of a transposed convolution the second.
+        folded = weights * factor.reshape(-1, *(1,) * (weights.ndim - 1 - transposed))
         old = 0.0 if bias is None else bias.astype(np.float64)
         inputs = [
             producer.input[0],

@@ -32,8 +32,8 @@ _LAYOUT_AGNOSTIC = {
     "Mul", "Pad", "PRelu", "Relu", "Sigmoid", "Slice", "Split", "Sub", "Tanh",
 }  # fmt: skip
 _WANTS_CHANNELS_LAST = {
-    "AveragePool", "BatchNormalization", "Conv", "DepthToSpace", "GlobalAveragePool",
-    "GlobalMaxPool", "MaxPool", "Resize", "SpaceToDepth", "Upsample",
+    "AveragePool", "BatchNormalization", "Conv", "ConvTranspose", "DepthToSpace",
+    "GlobalAveragePool", "GlobalMaxPool", "MaxPool", "Resize", "SpaceToDepth", "Upsample",
 }  # fmt: skip
 
 

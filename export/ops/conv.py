@@ -30,6 +30,8 @@ from edgefactor.export.ops.family import (
     Shape,
     TfliteBuilder,
 )
+from edgefactor.export.ops.reshape import Transpose
+from edgefactor.export.ops.upsampling_conv import lower_transposed
 from edgefactor.export.ops.windows import pads_from_onnx, tflite_padding, window_output
 
 #: Bias codes beyond this are avoided by a larger weight scale, so that sums stay within int32.
@@ -131,16 +133,18 @@ def _patches(
 
 
 class ConvFamily(Family):
-    """Conv, Gemm and MatMul with constant weights, BatchNormalization on its own."""
+    """Conv, ConvTranspose, Gemm and MatMul of constant weights, BatchNormalization on its own."""
 
     op = Conv2D
-    onnx_ops = ("Conv", "Gemm", "MatMul", "BatchNormalization")
+    onnx_ops = ("Conv", "ConvTranspose", "Gemm", "MatMul", "BatchNormalization")
 
     # -- from ONNX ------------------------------------------------------------------------------
 
     def lower(self, node: Node, lowering: Lowering) -> None:
         if node.op_type == "Conv":
             self._lower_conv(node, lowering)
+        elif node.op_type == "ConvTranspose":
+            self._lower_transposed(node, lowering)
         elif node.op_type == "BatchNormalization":
             self._lower_batch_norm(node, lowering)
         else:
@@ -212,6 +216,19 @@ class ConvFamily(Family):
             groups=int(attributes.get("group", 1)),
         )
         lowering.bind_channels_last(node.outputs[0], tensor)
+
+    def _lower_transposed(self, node: Node, lowering: Lowering) -> None:
+        def emit(
+            x: str,
+            weights: NDArray[np.float32],
+            bias: NDArray[np.float32] | None,
+            padding: tuple[int, int, int, int],
+            groups: int,
+            out: Shape,
+        ) -> str:
+            return self._emit(node, lowering, x, weights, bias, out, padding=padding, groups=groups)
+
+        lower_transposed(node, lowering, self._weights(node, lowering), Transpose, emit)
 
     def _lower_dense(self, node: Node, lowering: Lowering) -> None:
         attributes = node.attributes

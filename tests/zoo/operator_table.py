@@ -90,6 +90,12 @@ EXAMPLES: dict[str, tuple[tuple[int, ...], Example]] = {
         _MAP,
         lambda net, x, z: net.node("Conv", [x, net.normal(8, 4, 3, 3)], (1, 8, 4, 4)),
     ),
+    "ConvTranspose": (
+        _MAP,
+        lambda net, x, z: net.node(
+            "ConvTranspose", [x, net.normal(4, 2, 2, 2)], (1, 2, 12, 12), strides=[2, 2]
+        ),
+    ),
     "DepthToSpace": (_MAP, _to("DepthToSpace", (1, 1, 12, 12), blocksize=2)),
     "Div": (
         _MAP,

@@ -145,6 +145,30 @@ def _conv(net: Network, x: str) -> None:
     )
 
 
+def _conv_transpose(net: Network, x: str) -> None:
+    n, channels, *sizes = net.shape(x)
+    kernel = [net.draw.integer(1, 4) for _ in sizes]
+    stride = [net.draw.integer(1, 3) for _ in sizes]
+    before = [net.draw.integer(0, (k - 1) // 2) for k in kernel]
+    behind = [net.draw.integer(0, (k - 1) // 2) for k in kernel]
+    added = [net.draw.integer(0, s - 1) for s in stride]
+    numbers = zip(sizes, kernel, stride, before, behind, added, strict=True)
+    grown = [(size - 1) * s + k - b - e + a for size, k, s, b, e, a in numbers]
+    groups, out = net.choose([(1, 1), (1, 2), (channels, 1)])
+    if min(grown) < 1 or groups * out * int(np.prod(grown)) > LARGEST:
+        return
+    net.node(
+        "ConvTranspose",
+        [x, net.normal(channels, out, *kernel), net.normal(groups * out)],
+        (n, groups * out, *grown),
+        group=groups,
+        strides=stride,
+        pads=[*before, *behind],
+        output_padding=added,
+        kernel_shape=kernel,
+    )
+
+
 def _pool(net: Network, x: str) -> None:
     n, channels, *sizes = net.shape(x)
     kind = net.choose(["MaxPool", "AveragePool"])
@@ -364,7 +388,7 @@ _ANY = (
     _concat, _pad, _reduce, _binary, _binary, _with_constant,
 )  # fmt: skip
 STEPS[2] = _ANY
-STEPS[3] = (*_ANY, _conv, _conv, _pool, _batch_norm, _global_pool)
+STEPS[3] = (*_ANY, _conv, _conv, _conv_transpose, _pool, _batch_norm, _global_pool)
 STEPS[4] = (*STEPS[3], _conv, _conv, _resize, _blocks)
 
 

@@ -162,6 +162,10 @@ def function(apply: Callable[[Tensor], object]) -> Made:
     return lambda: Function(apply)
 
 
+def upsampled(*numbers: int, **options: int) -> Made:
+    return lambda: nn.ConvTranspose2d(*numbers, **options)
+
+
 def patches(x: Tensor) -> Tensor:
     """einops: ``rearrange(x, "b c (h p) (w q) -> b (h w) (p q c)", p=2, q=2)``."""
     b, c, h, w = x.shape
@@ -259,6 +263,21 @@ IDIOMS: dict[str, tuple[Made, Shape]] = {
     "squeeze-and-excite, sigmoid": (lambda: SqueezeExcitation(nn.Sigmoid), MAP),
     "squeeze-and-excite, hard": (lambda: SqueezeExcitation(nn.Hardsigmoid), MAP),
     "channel attention": (ChannelAttention, MAP),
+    "U-Net's way up": (upsampled(4, 3, 2, 2), MAP),
+    "transposed, odd kernel": (upsampled(4, 3, 3, 2, 1, 1), MAP),
+    "transposed, even kernel": (upsampled(4, 3, 4, 2, 1), MAP),
+    "transposed, stride 1": (upsampled(4, 3, 3, 1, 1), MAP),
+    "transposed, stride 3": (upsampled(4, 2, 5, 3, 2, 2), MAP),
+    "transposed, dilated": (upsampled(4, 3, 3, 2, 1, dilation=2), MAP),
+    "transposed by channel": (upsampled(4, 4, 4, 2, 1, groups=4), MAP),
+    "transposed, kernel below stride": (upsampled(4, 3, 1, 2, output_padding=1), MAP),
+    "transposed line": (lambda: nn.ConvTranspose1d(3, 4, 4, 2, 1), (1, 3, 9)),
+    "transposed with batch norm": (
+        lambda: give_statistics(
+            nn.Sequential(nn.ConvTranspose2d(4, 3, 2, 2), nn.BatchNorm2d(3), nn.ReLU())
+        ),
+        MAP,
+    ),
     "weight norm": (weight_norm, MAP),
     "spectral norm": (spectral_norm, (1, 8)),
     "fused batch norm": (fused, MAP),
