@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import click
@@ -58,6 +59,8 @@ def compress(
         silent = quiet or as_json
         with terminal.progress(quiet=silent) as progress:
             report = run.compress(options, progress, terminal.training_lines(progress))
+        if os.environ.get("RANK", "0") != "0":
+            return 0  # one of several processes of torchrun: the first one speaks
         if as_json:
             terminal.print_json(report.to_dict())
         elif not quiet:
