@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,10 +81,10 @@ SPARSE = Variant(
 # ---- digits --------------------------------------------------------------------------------------
 
 
-def _why_not_digits(geometry: ConvGeometry, proof: ConvProof, encoding: Encoding) -> str:
+def _why_not_digits(geometry: ConvGeometry, proof: ConvProof, encoding: Encoding, bits: int) -> str:
     if not geometry.is_dense:
         return "not a dense layer"
-    return "only for weights of 4 bits" if encoding.bits != 4 else proof.digits
+    return f"only for weights of {bits} bits" if encoding.bits != bits else proof.digits
 
 
 def _digit_storage(geometry: ConvGeometry, encoding: Encoding) -> Storage:
@@ -105,8 +106,8 @@ DENSE_DIGITS_DSP = replace(
         "ef_digits_dot.c",
         "ef_dense_s8_digits_dsp.c",
     ),
-    why_not=_why_not_digits,
-    order=lambda codes, geometry, padding: digit_order(codes, padding),
+    why_not=partial(_why_not_digits, bits=4),
+    order=lambda codes, geometry, padding: digit_order(codes, padding, 4),
     pack=lambda order, encoding: ("uint32_t", digit_words(order, encoding)),
     storage=_digit_storage,
     decoder=lambda encoding: NO_DECODER,
@@ -114,6 +115,20 @@ DENSE_DIGITS_DSP = replace(
         mac=1.04, gather=3.0, output=20.0, block=60.0, decode=dict.fromkeys(range(1, 7), 0.0)
     ),
     encodings=("uniform",),
+)
+
+DENSE_DIGITS_2BIT_DSP = replace(
+    DENSE_DIGITS_DSP,
+    kernel="ef_dense_s8_digits_2bit_dsp",
+    sources=(
+        *DENSE_SOURCES,
+        "ef_dense_dsp.h",
+        "ef_digits.h",
+        "ef_digits_2bit_dot.c",
+        "ef_dense_s8_digits_2bit_dsp.c",
+    ),
+    why_not=partial(_why_not_digits, bits=2),
+    order=lambda codes, geometry, padding: digit_order(codes, padding, 8),
 )
 
 # ---- vectors -------------------------------------------------------------------------------------

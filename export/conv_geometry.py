@@ -12,9 +12,6 @@ from edgefactor.export.codebook import Int8Array, uniform_encoding
 
 INT32_MIN, INT32_MAX = -(2**31), 2**31 - 1
 UINT16_MAX = 2**16 - 1
-DIGIT_OFFSET = 8
-# What is left of 32 bits for the sum of a digit, by its place in half a word.
-DIGIT_LIMITS = {1: 2**27, 2: 2**23, 3: 2**19}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,15 +195,18 @@ def _why_not_o8(largest: NDArray[np.int64]) -> str:
 
 
 def _why_not_digits(weights: NDArray[np.int64]) -> str:
-    """Half a word holds four channels' digits of base 16, the last one signed."""
+    """Half a word holds one digit of each of 4 or 8 channels, the last one signed."""
     uniform = uniform_encoding(weights.astype(np.int8))
     if uniform is None:
         return "its weights are not in arithmetic progression"
     digits = (weights - uniform.table[0]) // max(1, uniform.table[1] - uniform.table[0])
-    digits[3::4] -= DIGIT_OFFSET
+    in_half = 16 // uniform.bits
+    digits[in_half - 1 :: in_half] -= 2 ** (uniform.bits - 1)
     sums = 128 * np.abs(digits).sum(axis=1)
-    for channel, limit in DIGIT_LIMITS.items():
-        largest = int(sums[channel::4].max(initial=0))
+    for place in range(in_half):
+        # What is left of 32 bits above the digit.
+        limit = 2 ** (31 - uniform.bits * place)
+        largest = int(sums[place::in_half].max(initial=0))
         if largest >= limit:
             return f"a sum of digits can reach {largest}, {limit} is the limit"
     return ""

@@ -83,30 +83,31 @@ def pair_order(codes: Int8Array, padding: int) -> Int8Array:
     return split.transpose(0, 2, 4, 1, 3).reshape(-1)
 
 
-def digit_order(codes: Int8Array, padding: int) -> Int8Array:
-    """[block of 8][tap pair][4 channels][tap of the pair][channel], flat: four digits a half."""
+def digit_order(codes: Int8Array, padding: int, in_half: int) -> Int8Array:
+    """[block of 8][tap pair][channels of half a word][tap of the pair][channel], flat.
+
+    Args:
+        codes: (O, ...).
+        padding: Code of what fills up a block.
+        in_half: Channels in half a word: 4 digits of 4 bits, or 8 of 2.
+    """
     flat = codes.reshape(codes.shape[0], -1)
     pads = ((0, -flat.shape[0] % DIGIT_CHANNELS), (0, -flat.shape[1] % BLOCK_TAPS))
     padded = np.pad(flat, pads, constant_values=padding)
-    # axes: block, 4 channels, channel, group of 4 taps, half (0: k, 1: k+2), which pair (0, 1)
-    split = padded.reshape(-1, 2, 4, padded.shape[1] // 4, 2, 2)
+    # axes: block, which half, channel, group of 4 taps, tap of the pair (k, k+2), which pair
+    split = padded.reshape(-1, DIGIT_CHANNELS // in_half, in_half, padded.shape[1] // 4, 2, 2)
     return split.transpose(0, 3, 5, 1, 4, 2).reshape(-1)
 
 
 def digit_words(order: Int8Array, encoding: Encoding) -> NDArray[np.uint32]:
-    """The digits of ``digit_order``; those of every fourth channel are less 8, signed."""
-    digits = encode_digits(order, encoding)
-    # The top digit of a half is a signed number: 8 less is the highest bit turned.
-    digits[1::2] ^= 0x80
-    return digits.view(np.uint32)
-
-
-def encode_digits(order: Int8Array, encoding: Encoding) -> ByteArray:
-    """Two digits of a uniform encoding in a byte, the first one below."""
+    """The digits of ``digit_order``; the last one of each half is a signed number, half less."""
     low, step = encoding.table[0], encoding.table[1] - encoding.table[0]
     digits: ByteArray = ((order.astype(np.int16) - low) // step).astype(np.uint8)
-    pairs: ByteArray = digits[0::2] + digits[1::2] * np.uint8(16)
-    return pairs
+    places = np.arange(0, 8, encoding.bits)
+    data: ByteArray = (digits.reshape(-1, len(places)) << places).sum(axis=1).astype(np.uint8)
+    # Half less is the highest bit turned.
+    data[1::2] ^= 0x80
+    return data.view(np.uint32)
 
 
 def vector_order(codes: Int8Array, groups: int, width: int, taps_multiple: int) -> Int8Array:

@@ -88,6 +88,11 @@ void ef_dense_s8_pairs_dsp(const ef_conv2d_args *a, const int8_t *in, int8_t *ou
  * channel is less 8, as a signed number. */
 void ef_dense_s8_digits_dsp(const ef_conv2d_args *a, const int8_t *in, int8_t *out, void *scratch);
 
+/* The same with 2-bit weights, eight digits in half a word. Weights as [block of 8 channels][tap
+ * pair][tap of the pair][channel]; the digit of every eighth channel is less 2. */
+void ef_dense_s8_digits_2bit_dsp(const ef_conv2d_args *a, const int8_t *in, int8_t *out,
+                                 void *scratch);
+
 /* A dense layer with vectors of 4 weights, looked up where they lie in flash. `data` begins with
  * the 256 vectors as two words, taps (0, 2) and (1, 3); the codes follow as
  * [block of 4 channels][4 taps][channel]. No table. */

@@ -2,33 +2,17 @@
 #include "ef_digits.h"
 #include "ef_o8.h"
 
-static int32_t sum_of(const uint32_t *strip, uint32_t words)
-{
-    int32_t sum = 0;
-    for (const uint32_t *end = strip + words; strip != end; strip += 2) {
-        sum = ef_smlad(strip[0], 0x00010001u, sum);
-        sum = ef_smlad(strip[1], 0x00010001u, sum);
-    }
-    return sum;
-}
-
-static int32_t table_value(const ef_weights *weights, uint32_t digit)
-{
-    const int32_t byte = weights->table[digit];
-    return byte < 128 ? byte : byte - 256;
-}
-
 void ef_dense_s8_digits_dsp(const ef_conv2d_args *a, const int8_t *in, int8_t *out, void *scratch)
 {
     const uint32_t taps = (uint32_t)a->in_h * a->in_w * a->in_c;
     const uint32_t steps = (taps + EF_O8_TAPS - 1) / EF_O8_TAPS;
-    const int32_t base = table_value(&a->weights, 0);
-    const int32_t step = table_value(&a->weights, 1) - base;
+    const int32_t base = ef_digits_base(&a->weights);
+    const int32_t step = ef_digits_step(&a->weights);
     const uint32_t *weights = (const uint32_t *)a->weights.data;
     uint32_t *strip = (uint32_t *)scratch;
 
     ef_o8_expand_input(in, taps, strip);
-    const int32_t sum = sum_of(strip, 2 * steps);
+    const int32_t sum = ef_digits_sum(strip, steps);
     for (uint32_t c = 0; c < a->out_c; c += EF_DIGITS_CHANNELS) {
         const uint32_t left = a->out_c - c;
         int32_t sums[EF_DIGITS_CHANNELS];

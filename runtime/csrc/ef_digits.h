@@ -1,18 +1,48 @@
-/* Sums of products with digits: 4-bit weights in arithmetic progression, without a look-up.
+/* Sums of products with digits: 2- and 4-bit weights in arithmetic progression, without a look-up.
  *
  * Half a word holds one tap of 4 channels as digits of base 16, the top one signed, so that SMLAD
  * adds up 4096 * d3 + 256 * d2 + 16 * d1 + d0 of two taps; BIC clears the top digit, the next SMLAD
  * adds up the other three, and so on. Differences, taken once at the end, separate the channels.
+ * With 2 bits it is the same with 8 channels and base 4.
  */
 #ifndef EF_DIGITS_H
 #define EF_DIGITS_H
 
 #include <stdint.h>
 
+#include "ef_conv2d.h"
+#include "ef_simd.h"
+
 #define EF_DIGITS_CHANNELS 8u
 
 /* sums[c] = sum of digit * x over 4 * steps taps, for 8 channels.
  * weights: [tap pair][2 words of 4 channels]; strip: [tap pair] as ef_o8_expand_input leaves it. */
 void ef_digits_dot(const uint32_t *weights, const uint32_t *strip, uint32_t steps, int32_t *sums);
+
+/* The same for 2 bits: weights: [tap pair] of 8 channels. */
+void ef_digits_2bit_dot(const uint32_t *weights, const uint32_t *strip, uint32_t steps,
+                        int32_t *sums);
+
+/* What all digits are multiplied with: values are base + step * digit. */
+static inline int32_t ef_digits_base(const ef_weights *weights)
+{
+    return (int8_t)weights->table[0];
+}
+
+static inline int32_t ef_digits_step(const ef_weights *weights)
+{
+    return (int8_t)weights->table[1] - ef_digits_base(weights);
+}
+
+/* The sum of 2 * pairs words of a strip, pairs at least 1. */
+static inline int32_t ef_digits_sum(const uint32_t *strip, uint32_t pairs)
+{
+    int32_t sum = 0;
+    for (const uint32_t *end = strip + 2 * pairs; strip != end; strip += 2) {
+        sum = ef_smlad(strip[0], 0x00010001u, sum);
+        sum = ef_smlad(strip[1], 0x00010001u, sum);
+    }
+    return sum;
+}
 
 #endif

@@ -185,6 +185,7 @@ DENSE = make_layer("dense", conv((1, 1, 256), 64))
     ("layer", "kernel", "encoding", "share"),
     [
         (uniform(DENSE, 5), "ef_dense_s8_digits_dsp", "uniform", 0.51),
+        (uniform(DENSE, 5, bits=2), "ef_dense_s8_digits_2bit_dsp", "uniform", 0.26),
         (
             of_vectors(make_layer("wide", conv((1, 1, 512), 64)), 4),
             "ef_dense_s8_vectors_dsp",

@@ -131,12 +131,15 @@ def with_codes(layer: ConvLayer, name: str, codes: NDArray[np.int8]) -> ConvLaye
     return replace(layer, name=f"{layer.name}, {name}", codes=codes, output=output)
 
 
-def uniform(layer: ConvLayer, step: int, seed: int = 0) -> ConvLayer:
-    """Weights in arithmetic progression of 16."""
+def uniform(layer: ConvLayer, step: int, seed: int = 0, bits: int = 4) -> ConvLayer:
+    """Weights in arithmetic progression of 16, or of 4."""
     rng = np.random.default_rng(seed)
-    low = int(rng.integers(-127, 128 - 15 * step))
-    digits = rng.integers(0, 16, layer.codes.shape)
-    return with_codes(layer, f"uniform step {step}", (low + step * digits).astype(np.int8))
+    top = 2**bits - 1
+    low = int(rng.integers(-127, 128 - top * step))
+    digits = rng.integers(0, top + 1, layer.codes.shape)
+    return with_codes(
+        layer, f"uniform step {step}, {bits} bits", (low + step * digits).astype(np.int8)
+    )
 
 
 def of_vectors(layer: ConvLayer, width: int, vectors: int = 256, seed: int = 0) -> ConvLayer:
@@ -168,6 +171,8 @@ def encoded_cases() -> tuple[ConvLayer, ...]:
     return (
         *(uniform(table[name], step) for name in dense for step in (1, 5)),
         uniform(wide, 16),
+        *(uniform(table[name], 40, bits=2) for name in dense),
+        uniform(wide, 1, bits=2),
         uniform(table["3x3 same"], 3),
         *(of_vectors(table[name], width) for name in tiled for width in (2, 4)),
         *(of_vectors(table[name], 8) for name in ("pointwise", "3x3 same", "dense")),

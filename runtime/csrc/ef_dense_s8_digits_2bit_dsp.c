@@ -1,0 +1,28 @@
+#include "ef_dense_dsp.h"
+#include "ef_digits.h"
+#include "ef_o8.h"
+
+void ef_dense_s8_digits_2bit_dsp(const ef_conv2d_args *a, const int8_t *in, int8_t *out,
+                                 void *scratch)
+{
+    const uint32_t taps = (uint32_t)a->in_h * a->in_w * a->in_c;
+    const uint32_t steps = (taps + EF_O8_TAPS - 1) / EF_O8_TAPS;
+    const int32_t base = ef_digits_base(&a->weights);
+    const int32_t step = ef_digits_step(&a->weights);
+    const uint32_t *weights = (const uint32_t *)a->weights.data;
+    uint32_t *strip = (uint32_t *)scratch;
+
+    ef_o8_expand_input(in, taps, strip);
+    const int32_t sum = ef_digits_sum(strip, steps);
+    for (uint32_t c = 0; c < a->out_c; c += EF_DIGITS_CHANNELS) {
+        const uint32_t left = a->out_c - c;
+        int32_t sums[EF_DIGITS_CHANNELS];
+        ef_digits_2bit_dot(weights, strip, steps, sums);
+        /* the digits of every eighth channel are 2 less */
+        sums[7] += 2 * sum;
+        ef_dense_finish(a, c, left < EF_DIGITS_CHANNELS ? left : EF_DIGITS_CHANNELS, sums, step,
+                        base * sum, out);
+        weights += 2 * steps;
+    }
+    ef_dense_clamp(a, out);
+}
