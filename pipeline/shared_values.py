@@ -37,7 +37,7 @@ def _is_shared(rows: NDArray[np.floating]) -> bool:
     values = rows[rows != 0]
     distinct = len(np.unique(values))
     with_zero = distinct + (values.size < rows.size)
-    return with_zero <= MOST_VALUES and distinct <= _MOST_SHARE * values.size
+    return bool(with_zero <= MOST_VALUES and distinct <= _MOST_SHARE * values.size)
 
 
 def _originals(state: Mapping[str, Weights]) -> list[tuple[Weights, Weights]]:
