@@ -12,12 +12,13 @@ from edgefactor.export.ops.lookup import Lookup
 from edgefactor.export.ops.pool import AveragePool2D, MaxPool2D, Pool2D
 from edgefactor.export.ops.prelu import PRelu
 from edgefactor.export.ops.requantize import Requantize
+from edgefactor.export.ops.table import Table
 
 Rows = tuple[int, int]
 """First row and the one behind the last."""
 
 _CHANNEL_AXIS = 3
-_POINTWISE = (Add, Sub, Mul, Lookup, PRelu, Requantize, Concat)
+_POINTWISE = (Add, Sub, Mul, Lookup, Table, PRelu, Requantize, Concat)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -244,3 +244,9 @@ def test_row_windows_know_the_border() -> None:
     assert window.needs((1, 4)) == (1, 8)
     assert window.padding((3, 4)) == (0, 0)
     assert RowWindow(span=3, stride=1, pad=1, height=4).padding((0, 4)) == (1, 1)
+
+
+def test_rows_that_do_not_start_at_words_are_copied(tmp_path: Path) -> None:
+    graph = residual(24, 7)
+    region = regions(graph)[1]
+    check_everywhere(stripe(graph, region, 6, "keep"), tmp_path, sanitize=True)
