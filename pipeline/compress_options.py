@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgefactor.errors import OptionError
@@ -29,7 +29,7 @@ class CompressOptions(ModelOptions):
     train: str | None = None
     data: str | None = None
     output: Path | None = None
-    normalization: Normalization = Normalization()
+    normalization: Normalization = field(default_factory=Normalization)
     target: str = ""
     checkpoints: Path | None = None
     keep_checkpoints: bool = False
