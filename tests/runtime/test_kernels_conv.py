@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 from edgefactor.errors import DataError, OptionError
 from edgefactor.export.kernels import ALL_VARIANTS, choose_conv
 from edgefactor.export.layer_code import LayerCode
-from tests.runtime.conv_cases import DSP, cases, encoded_cases, kernels_of
+from tests.runtime.conv_cases import (
+    DSP,
+    cases,
+    encoded_cases,
+    kernels_of,
+    of_vectors,
+    sparse,
+    uniform,
+)
 from tests.runtime.conv_library import run_kernel
 from tests.runtime.conv_reference import ConvLayer, conv, convolve, make_layer
 
@@ -94,6 +102,33 @@ def test_turned_weight_bit_is_seen(kernel: str, encoding_values: int) -> None:
         arrays[0] = replace(arrays[0], data=damaged)
         broken = replace(variant, arrays=tuple(arrays))
         assert np.any(run_kernel(broken, layer.input) != layer.output)
+
+
+BASE = make_layer("damaged", conv((1, 1, 64), 16), spread=25.0)
+DAMAGED = {
+    # (byte, bit): one that is worth much and leads nowhere outside the arrays
+    "uniform": (uniform(BASE, 16), 1, 0x40),
+    "2 bits": (uniform(BASE, 40, bits=2), 1, 0x40),
+    "vectors": (of_vectors(BASE, 4), 1, 0x40),
+    "sparse": (sparse(BASE, 15, 0.4), 2, 0x80),
+    "sparse, raw": (sparse(BASE, 60, 0.4), 3, 0x40),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGED)
+def test_turned_bit_of_an_encoding_is_seen(name: str) -> None:
+    layer, byte, bit = DAMAGED[name]
+    data = np.where(layer.input % 2 == 0, -100, 100).astype(np.int8)
+    numbers = (layer.codes, layer.bias, layer.multipliers, layer.shifts)
+    layer = replace(layer, input=data, output=convolve(layer.geometry, *numbers, data))
+    codes = [code for kernel in KERNELS for code in kernels_of(layer, kernel)]
+    codes = [code for code in codes if code.encoding not in ("raw", "packed4", "codebook")]
+    assert len({code.calls[0].function for code in codes}) > 1
+    for code in codes:
+        damaged = code.arrays[0].data.copy()
+        damaged.view(np.uint8)[byte] ^= bit
+        arrays = (replace(code.arrays[0], data=damaged), *code.arrays[1:])
+        assert np.any(run_kernel(replace(code, arrays=arrays), layer.input) != layer.output)
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)
