@@ -3,7 +3,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -243,6 +243,15 @@ def test_interrupt(fake: Any, capsys: pytest.CaptureFixture[str]) -> None:
     assert "interrupted" in capsys.readouterr().err
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """SIGINT as in a terminal, also where a shell's ``&`` started the tests with it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_interrupt_that_a_library_swallowed(fake: Any, capsys: pytest.CaptureFixture[str]) -> None:
     def work(options: Any, progress: config.Progress) -> FakeReport:
         try:
@@ -260,7 +269,8 @@ def test_interrupt_that_a_library_swallowed(fake: Any, capsys: pytest.CaptureFix
 
 
 SLOW_EXPORT = """
-import sys, time, types
+import signal, sys, time, types
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's `&` has it ignored
 from pathlib import Path
 from edgefactor import cli
 from edgefactor.pipeline import bundle
