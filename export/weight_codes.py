@@ -1,0 +1,65 @@
+"""Float weights of a layer -> int8 codes, symmetric, one scale a channel."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgefactor.export import numerics
+
+#: Bias codes beyond this are avoided by a larger weight scale, so that sums stay within int32.
+BIAS_LIMIT = 2**29
+#: The smallest step between weights: of a channel that is all zeros and has no bias.
+LEAST_STEP = 1e-12
+
+
+def quantize_weights(
+    weights: NDArray[np.float32],
+    bias: NDArray[np.float32],
+    channel_scale: tuple[float, ...],
+    in_scale: float,
+) -> tuple[NDArray[np.int8], tuple[float, ...]]:
+    """Symmetric int8 codes and one scale a channel.
+
+    Free weights get the scale of their own largest magnitude. Weights that share few values get
+    one step for the whole layer, times the factor of the channel, so that equal values stay equal.
+
+    Args:
+        weights: float32 (O, kh, kw, I/groups).
+        bias: float32 (O,).
+        channel_scale: Positive factor of each channel that its values are shared up to, or empty.
+        in_scale: Scale of the layer's input.
+
+    Returns:
+        Codes in [-127, 127], shaped as the weights, and the scale of each channel.
+    """
+    outputs = weights.shape[0]
+    rows = weights.reshape(outputs, -1).astype(np.float64)
+    factors = np.array(channel_scale, np.float64) if channel_scale else np.ones(outputs)
+    shared = rows / factors[:, None]
+    largest = np.abs(shared).max(axis=1)
+    if channel_scale:
+        # A channel of zeros keeps a small step of its own: what _snap gives it then vanishes.
+        largest = np.where(largest > 0, largest.max(), 0.0)
+    natural = largest / numerics.WEIGHT_MAX
+    lowest = np.abs(bias.astype(np.float64)) / (in_scale * BIAS_LIMIT) / factors
+    steps = np.maximum(np.maximum(natural, lowest), LEAST_STEP)
+    codes = numerics.round_half_away(shared / steps[:, None])
+    codes = np.clip(codes, -numerics.WEIGHT_MAX, numerics.WEIGHT_MAX)
+    if channel_scale:
+        codes = _snap(codes, steps > natural)
+    scales = tuple(numerics.float32(scale) for scale in steps * factors)
+    return codes.astype(np.int8).reshape(weights.shape), scales
+
+
+def _snap(codes: NDArray[np.int64], coarse: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Give channels of a coarser step the nearest codes of the others, which stay as few.
+
+    The step is coarse where the bias outweighs the sum of products by far, so the error is small
+    beside it.
+    """
+    if coarse.all() or not coarse.any():
+        return codes
+    table = np.unique(codes[~coarse])
+    middles = (table[1:] + table[:-1]) / 2
+    return np.where(coarse[:, None], table[np.searchsorted(middles, codes)], codes)
