@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import time
 from pathlib import Path
 
@@ -88,6 +89,7 @@ def main() -> None:
         "seed": arguments.seed,
         "test_images": arguments.test,
     }
+    shutil.rmtree(folder)
     with (arguments.output / "resnet20.jsonl").open("a") as file:
         file.write(json.dumps(facts) + "\n")
     print(json.dumps(facts))
