@@ -88,4 +88,4 @@ def array_body(data: NDArray[np.integer]) -> str:
 def comment(text: str) -> str:
     """Text that cannot end the comment it stands in."""
     line = re.sub(r"[\x00-\x1f\x7f]+", " ", text).replace("\\", "/")
-    return line.replace("*/", "* /").replace("/*", "/ *").replace("??", "? ?")
+    return line.replace("*/", "* /").replace("/*", "/ *").replace("??", "? ?").replace("??", "? ?")

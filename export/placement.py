@@ -196,23 +196,23 @@ def _first_fit(
 
 def _alive_bytes(blocks: Sequence[Block], overlaps: Overlaps, step: int) -> int:
     """What the spans alive at a step need at least: only the last one's end may be unaligned."""
-    sizes: dict[str, int] = {}
-    waste = 0
-    for block in blocks:
-        alive = [span.size for span in block.spans if span.first <= step <= span.last]
-        if alive:
-            # Only the first span of a block is known to be aligned.
-            whole = len(block.spans) == 1
-            sizes[block.name] = aligned(alive[0]) if whole else sum(alive)
-            waste = max(waste, sizes[block.name] - sum(alive))
+    living = {
+        block.name: (block, size)
+        for block in blocks
+        if (size := sum(span.size for span in block.spans if span.first <= step <= span.last))
+    }
+    # A part inside a block may lie in what alignment leaves free beside another block.
+    grain = aligned if all(len(block.spans) == 1 for block, _ in living.values()) else int
+    sizes = {name: grain(size) for name, (_, size) in living.items()}
+    waste = max((grain(size) - size for _, size in living.values()), default=0)
     for (source, result), entries in overlaps.items():
         for overlap in entries:
             if overlap.step == step and source in sizes and result in sizes:
                 below, above = overlap.source[1], overlap.result[1]
                 beside = max(0, max(overlap.lead, 0) + below - above)
                 if beside < below:
-                    sizes[source] -= aligned(below) - beside
-                    sizes[result] -= aligned(above) - above
+                    sizes[source] -= grain(below) - beside
+                    sizes[result] -= grain(above) - above
     return max(sum(sizes.values()) - waste, 0)
 
 

@@ -5,7 +5,7 @@ import re
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from edgefactor.export import c_text
@@ -61,6 +61,7 @@ def test_integers(value: int) -> None:
     assert eval(c_text.integer(value)) == value
 
 
+@example("???")
 @given(st.text(st.sampled_from("*/\\?\n ab\0\r"), max_size=12))
 def test_comments_end_where_they_should(text: str) -> None:
     inside = c_text.comment(text)

@@ -33,6 +33,16 @@ def meet(a: Span, b: Span, offset: int, other: int) -> bool:
     return in_time and start < stop + b.size and stop < start + a.size
 
 
+def test_a_part_may_lie_in_the_room_that_alignment_leaves() -> None:
+    parts = (Span(offset=0, size=1, first=1, last=1), Span(offset=1, size=1, first=0, last=0))
+    whole = (Span(offset=0, size=1, first=0, last=0),)
+    blocks = [Block(name="parts", spans=parts)]
+    blocks += [Block(name=name, spans=whole) for name in ("a", "b")]
+    placement = place(blocks)
+    assert placement.arena_bytes == ALIGNMENT + 1
+    assert placement.lower_bound_bytes <= placement.arena_bytes
+
+
 @settings(max_examples=60, deadline=None)
 @given(block_lists())
 def test_living_spans_do_not_overlap(blocks: list[Block]) -> None:
