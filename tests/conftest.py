@@ -1,10 +1,17 @@
 """What all tests share: the `shared` marker and the folder that it stands for."""
 
+import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.tools import SHARED
+
+# The same examples in every CI run; elsewhere new ones each time, which finds more.
+settings.register_profile("ci", derandomize=True)
+if os.environ.get("CI") == "true":
+    settings.load_profile("ci")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
