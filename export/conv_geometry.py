@@ -69,6 +69,36 @@ class ConvGeometry:
             )
 
     @property
+    def window_fields(self) -> dict[str, int]:
+        """Sizes and window, named and ordered as the argument structs in C declare them."""
+        return {
+            "in_h": self.in_h,
+            "in_w": self.in_w,
+            "in_c": self.in_c,
+            "out_h": self.out_h,
+            "out_w": self.out_w,
+            "out_c": self.out_c,
+            "kernel_h": self.k_h,
+            "kernel_w": self.k_w,
+            "stride_h": self.stride_h,
+            "stride_w": self.stride_w,
+            "dilation_h": self.dilation_h,
+            "dilation_w": self.dilation_w,
+            "pad_top": self.pad_top,
+            "pad_left": self.pad_left,
+        }
+
+    @property
+    def range_fields(self) -> dict[str, int]:
+        """Zero points and clamps, likewise."""
+        return {
+            "in_zero_point": self.in_zero_point,
+            "out_zero_point": self.out_zero_point,
+            "clamp_min": self.clamp_min,
+            "clamp_max": self.clamp_max,
+        }
+
+    @property
     def taps(self) -> int:
         """Weights of one output channel."""
         return self.k_h * self.k_w * (self.in_c // self.groups)
