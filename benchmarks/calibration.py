@@ -23,8 +23,8 @@ from edgefactor.export.ports import decode_outputs, encode_inputs
 from edgefactor.export.reference import run_samples
 from edgefactor.pipeline.calibrate import METHODS, calibrate
 from edgefactor.pipeline.config import parse_shape
-from edgefactor.pipeline.example import choose_inputs
 from edgefactor.pipeline.float_stages import float_stages, run_float
+from edgefactor.pipeline.inputs.example import choose_inputs
 from edgefactor.pipeline.load import load
 from edgefactor.pipeline.quantize import quantize
 from edgefactor.runtime.parity import accuracy, compare_reals

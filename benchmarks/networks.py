@@ -26,22 +26,22 @@ from rich.table import Table
 from shared_models import DEFAULT_FOLDER, Network, load_network
 from sklearn.cluster import KMeans
 
+from edgefactor.export.c_code.layer_code import CTarget, IsaFeatures
 from edgefactor.export.c_writer import write_c
 from edgefactor.export.ir import Graph
-from edgefactor.export.layer_code import CTarget, IsaFeatures
 from edgefactor.export.ports import encode_inputs, input_rows
 from edgefactor.export.reference import run_samples
 from edgefactor.pipeline.bundle import C_FOLDER
 from edgefactor.pipeline.calibrate import DEFAULT_METHOD, calibrate
 from edgefactor.pipeline.config import parse_shape
-from edgefactor.pipeline.example import choose_inputs
 from edgefactor.pipeline.float_stages import float_stages
+from edgefactor.pipeline.inputs.example import choose_inputs
 from edgefactor.pipeline.load import load
 from edgefactor.pipeline.quantize import quantize
 from edgefactor.pipeline.run import write_sources
-from edgefactor.pipeline.share_codes import Moments, observe_inputs
-from edgefactor.pipeline.uniform_codes import share_uniform
-from edgefactor.pipeline.vector_codes import share_vectors
+from edgefactor.pipeline.sharing_at_export.share_codes import Moments, observe_inputs
+from edgefactor.pipeline.sharing_at_export.uniform_codes import share_uniform
+from edgefactor.pipeline.sharing_at_export.vector_codes import share_vectors
 from edgefactor.runtime.emulator import EmulatedRunner
 from edgefactor.runtime.memory import flash_use, ram_use
 from edgefactor.runtime.parity import compare_codes

@@ -24,17 +24,17 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+from edgefactor.export.arena.stripe_search import fit_arena, recorded
+from edgefactor.export.c_code.layer_code import CTarget, IsaFeatures
 from edgefactor.export.c_writer import write_c
 from edgefactor.export.ir import Graph
-from edgefactor.export.layer_code import CTarget, IsaFeatures
 from edgefactor.export.ports import input_rows
 from edgefactor.export.reference import run_samples
-from edgefactor.export.stripe_search import fit_arena, recorded
 from edgefactor.export.validate import validate
 from edgefactor.pipeline.bundle import C_FOLDER
 from edgefactor.pipeline.calibrate import calibrate
+from edgefactor.pipeline.checking.footprint import measure_flash, measure_running
 from edgefactor.pipeline.float_stages import float_stages
-from edgefactor.pipeline.footprint import measure_flash, measure_running
 from edgefactor.pipeline.load import LoadedModel
 from edgefactor.pipeline.quantize import quantize
 from edgefactor.pipeline.run import write_sources

@@ -19,9 +19,9 @@ from shared_models import DEFAULT_FOLDER, load_network
 from edgefactor.export.ports import decode_outputs, encode_inputs
 from edgefactor.export.reference import run_samples
 from edgefactor.pipeline.load import load
-from edgefactor.pipeline.share_codes import share_codes
-from edgefactor.pipeline.uniform_codes import share_uniform
-from edgefactor.pipeline.vector_codes import share_vectors
+from edgefactor.pipeline.sharing_at_export.share_codes import share_codes
+from edgefactor.pipeline.sharing_at_export.uniform_codes import share_uniform
+from edgefactor.pipeline.sharing_at_export.vector_codes import share_vectors
 
 FORMS: dict[str, Change | None] = {
     "int8": None,

@@ -26,15 +26,15 @@ from rich.table import Table
 from shared_models import DEFAULT_FOLDER, Network
 from torch import Tensor, nn
 
+from edgefactor.export.c_code.layer_code import CTarget, IsaFeatures
 from edgefactor.export.c_writer import write_c
 from edgefactor.export.ir import Graph
-from edgefactor.export.layer_code import CTarget, IsaFeatures
 from edgefactor.export.ports import decode_outputs, encode_inputs, input_rows
 from edgefactor.export.reference import run_samples
 from edgefactor.pipeline.bundle import C_FOLDER
-from edgefactor.pipeline.footprint import flash_use
+from edgefactor.pipeline.checking.footprint import flash_use
 from edgefactor.pipeline.run import write_sources
-from edgefactor.pipeline.share_codes import share_codes
+from edgefactor.pipeline.sharing_at_export.share_codes import share_codes
 from edgefactor.runtime.emulator import EmulatedRunner
 from edgefactor.runtime.memory import ram_use
 from edgefactor.runtime.parity import compare_codes

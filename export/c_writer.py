@@ -16,10 +16,10 @@ import jinja2
 import numpy as np
 
 from edgefactor import __version__
-from edgefactor.export import c_text
-from edgefactor.export.code_cache import CodeCache
-from edgefactor.export.ir import Graph, Op, Port
-from edgefactor.export.layer_code import (
+from edgefactor.export.arena.plan import ALIGNMENT, ArenaPlan, plan_arena, without_skipped
+from edgefactor.export.c_code import c_text
+from edgefactor.export.c_code.code_cache import CodeCache
+from edgefactor.export.c_code.layer_code import (
     INPUT_BY_ROWS,
     Call,
     CSymbol,
@@ -28,8 +28,8 @@ from edgefactor.export.layer_code import (
     LayerCode,
     Ref,
 )
+from edgefactor.export.ir import Graph, Op, Port
 from edgefactor.export.ops.slice import Slice
-from edgefactor.export.plan import ALIGNMENT, ArenaPlan, plan_arena, without_skipped
 
 KERNEL_FOLDER = Path(__file__).resolve().parent.parent / "runtime" / "csrc"
 _INDENT = "    "

@@ -14,18 +14,18 @@ from numpy.typing import NDArray
 from edgefactor.export.ir import Graph
 from edgefactor.export.onnx_writer import write_onnx
 from edgefactor.export.validate import validate
-from edgefactor.pipeline import ladder
 from edgefactor.pipeline.calibrate import DEFAULT_METHOD, METHODS, calibrate
+from edgefactor.pipeline.checking import ladder
 from edgefactor.pipeline.config import ExportOptions, Progress
-from edgefactor.pipeline.data import Dataset
-from edgefactor.pipeline.example import try_model
-from edgefactor.pipeline.fuse import fuse
+from edgefactor.pipeline.inputs.data import Dataset
+from edgefactor.pipeline.inputs.example import try_model
 from edgefactor.pipeline.load import LoadedModel
 from edgefactor.pipeline.lower import lower
+from edgefactor.pipeline.passes.fuse import fuse
 from edgefactor.pipeline.quantize import quantize
-from edgefactor.pipeline.share_codes import observe_inputs
-from edgefactor.pipeline.shared_values import keep_shared_values
-from edgefactor.pipeline.sharing import sharing_of
+from edgefactor.pipeline.sharing_at_export.choice import sharing_of
+from edgefactor.pipeline.sharing_at_export.share_codes import observe_inputs
+from edgefactor.pipeline.sharing_at_export.shared_values import keep_shared_values
 from edgefactor.pipeline.simplify import simplify
 from edgefactor.pipeline.trace import to_onnx
 from edgefactor.runtime.onnxruntime_runner import OnnxRuntimeRunner

@@ -19,7 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from edgefactor.pipeline.config import ModelOptions
-from edgefactor.pipeline.example import choose_inputs, input_names, try_model
+from edgefactor.pipeline.inputs.example import choose_inputs, input_names, try_model
 from edgefactor.pipeline.load import LoadedModel, load
 
 #: Operators that only look at memory in another way.

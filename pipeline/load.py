@@ -22,17 +22,17 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from edgefactor.errors import EdgefactorError, ModelError
-from edgefactor.pipeline import factory as factories
-from edgefactor.pipeline.archive import checked_archive
-from edgefactor.pipeline.formats import Format, ModelFile, identify
-from edgefactor.pipeline.pickles import (
+from edgefactor.pipeline.files import factory as factories
+from edgefactor.pipeline.files.archive import checked_archive
+from edgefactor.pipeline.files.formats import Format, ModelFile, identify
+from edgefactor.pipeline.files.pickles import (
     find_foreign_attribute,
     foreign_globals,
     module_globals,
     named_globals,
     torch_nn_classes,
 )
-from edgefactor.pipeline.weights import (
+from edgefactor.pipeline.files.weights import (
     check_finite,
     describe_state,
     find_state_dict,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from edgefactor.export.code_cache import CodeCache
+from edgefactor.export.arena.ordering import has_choice, order_for_memory
+from edgefactor.export.arena.stripe_search import fit_arena, recorded
+from edgefactor.export.c_code.code_cache import CodeCache
+from edgefactor.export.c_code.layer_code import CTarget
 from edgefactor.export.ir import Graph
-from edgefactor.export.layer_code import CTarget
-from edgefactor.export.ordering import has_choice, order_for_memory
-from edgefactor.export.stripe_search import fit_arena, recorded
 from edgefactor.export.validate import validate
 from edgefactor.pipeline.config import Progress
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from edgefactor import __version__
-from edgefactor.export import c_text
+from edgefactor.export.c_code import c_text
 from edgefactor.export.c_writer import Normalization as CNormalization
 from edgefactor.pipeline.calibrate import DEFAULT_METHOD
-from edgefactor.pipeline.checks import Limits
+from edgefactor.pipeline.checking.checks import Limits
 from edgefactor.pipeline.config import ExportOptions, Normalization
 from edgefactor.targets.description import Target
 

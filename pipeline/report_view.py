@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from edgefactor.export.layer_code import STRIPE_MARK
-from edgefactor.pipeline.footprint import NO_KERNEL
+from edgefactor.export.c_code.layer_code import STRIPE_MARK
+from edgefactor.pipeline.checking.footprint import NO_KERNEL
 from edgefactor.pipeline.report import Gate, Layer, Report, Rung
 
 _BAR_WIDTH = 6

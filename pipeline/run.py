@@ -10,25 +10,26 @@ from typing import Any
 
 import onnx
 
+from edgefactor.export.c_code.layer_code import CTarget, IsaFeatures
 from edgefactor.export.c_writer import CSources, write_c
 from edgefactor.export.cmake_writer import write_cmake
 from edgefactor.export.ir import Graph
-from edgefactor.export.layer_code import CTarget, IsaFeatures
 from edgefactor.export.onnx_writer import write_onnx
 from edgefactor.export.serialize import from_json, to_json
 from edgefactor.export.tflite_writer import write_tflite
-from edgefactor.pipeline import bundle, ladder
+from edgefactor.pipeline import bundle
 from edgefactor.pipeline.bundle import C_FOLDER, FLOAT_ONNX, GRAPH, INT8_ONNX, REPORT, TFLITE
-from edgefactor.pipeline.checks import Extent, Limits, Subject, finish
+from edgefactor.pipeline.checking import ladder
+from edgefactor.pipeline.checking.checks import Extent, Limits, Subject, finish
 from edgefactor.pipeline.config import CheckOptions, ExportOptions, Progress
-from edgefactor.pipeline.data import random_data, read
-from edgefactor.pipeline.example import choose_inputs, try_model
 from edgefactor.pipeline.float_stages import float_rungs, float_stages, quantized, run_float
+from edgefactor.pipeline.inputs.data import random_data, read
+from edgefactor.pipeline.inputs.example import choose_inputs, try_model
+from edgefactor.pipeline.inputs.samples import check_classes, no_data, read_data, settle_data
 from edgefactor.pipeline.load import load
 from edgefactor.pipeline.memory_fit import fit_ram
 from edgefactor.pipeline.records import c_normalization, c_prefix, normalization, recorded, versions
 from edgefactor.pipeline.report import NotVerified, Report
-from edgefactor.pipeline.samples import check_classes, no_data, read_data, settle_data
 from edgefactor.runtime.support import support_files
 from edgefactor.targets.catalogue import load_target
 from edgefactor.targets.description import Target

@@ -19,8 +19,8 @@ import onnx
 from onnx import numpy_helper
 
 from edgefactor.errors import ModelError, UnsupportedOperatorError
-from edgefactor.pipeline.canonical import canonicalise
-from edgefactor.pipeline.onnx_graph import (
+from edgefactor.pipeline.passes.canonical import canonicalise
+from edgefactor.pipeline.passes.onnx_graph import (
     OnnxGraph,
     infer_shapes,
     static_shapes,

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from edgefactor.errors import ModelError, missing_package
-from edgefactor.pipeline.example import input_names
+from edgefactor.pipeline.inputs.example import input_names
 from edgefactor.pipeline.load import LoadedModel
 
 OPSET = 18

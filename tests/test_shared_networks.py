@@ -9,9 +9,9 @@ import pytest
 import torch
 from sklearn.cluster import KMeans
 
+from edgefactor.export.c_code.layer_code import CTarget, IsaFeatures
 from edgefactor.export.c_writer import write_c
 from edgefactor.export.ir import Graph
-from edgefactor.export.layer_code import CTarget, IsaFeatures
 from edgefactor.export.ops.conv import Conv2D
 from edgefactor.export.ports import encode_inputs, input_rows
 from edgefactor.export.reference import run_samples

@@ -34,7 +34,7 @@ from edgefactor.pipeline.compress.recipe import parse_recipe
 from edgefactor.pipeline.compress.save import save
 from edgefactor.pipeline.compress.training import TorchTrainer
 from edgefactor.pipeline.config import ExportOptions
-from edgefactor.pipeline.data import Dataset
+from edgefactor.pipeline.inputs.data import Dataset
 from edgefactor.pipeline.report import Report
 
 WINDOWS = '["4", "8"]'

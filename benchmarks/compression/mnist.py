@@ -26,7 +26,7 @@ from edgefactor.pipeline.compress.freezing import freeze
 from edgefactor.pipeline.compress.recipe import load_recipe
 from edgefactor.pipeline.compress.save import save
 from edgefactor.pipeline.compress.training import TorchTrainer
-from edgefactor.pipeline.data import Dataset
+from edgefactor.pipeline.inputs.data import Dataset
 
 HERE = Path(__file__).parent
 #: Tables 2 and 3 of the paper: kept %, weight bits, with Huffman, index bits, with Huffman,

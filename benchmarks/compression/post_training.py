@@ -18,7 +18,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from edgefactor.pipeline import factory
 from edgefactor.pipeline.compress import BY_NAME
 from edgefactor.pipeline.compress.context import Context
 from edgefactor.pipeline.compress.engine import apply_recipe
@@ -26,7 +25,8 @@ from edgefactor.pipeline.compress.freezing import freeze
 from edgefactor.pipeline.compress.recipe import load_recipe, parse_recipe
 from edgefactor.pipeline.compress.save import save
 from edgefactor.pipeline.compress.training import TorchTrainer
-from edgefactor.pipeline.data import Dataset
+from edgefactor.pipeline.files import factory
+from edgefactor.pipeline.inputs.data import Dataset
 
 PLAIN = '[[step]]\nmethod = "share"\nvalues = 16\nscale = "{scale}"\n'
 

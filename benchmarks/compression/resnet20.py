@@ -19,7 +19,6 @@ import numpy as np
 import torch
 from mnist import show
 
-from edgefactor.pipeline import factory
 from edgefactor.pipeline.compress import BY_NAME
 from edgefactor.pipeline.compress.checkpoints import Checkpoints
 from edgefactor.pipeline.compress.context import Context
@@ -28,7 +27,8 @@ from edgefactor.pipeline.compress.freezing import freeze
 from edgefactor.pipeline.compress.recipe import load_recipe
 from edgefactor.pipeline.compress.save import save
 from edgefactor.pipeline.compress.training import TorchTrainer
-from edgefactor.pipeline.data import Dataset
+from edgefactor.pipeline.files import factory
+from edgefactor.pipeline.inputs.data import Dataset
 
 HERE = Path(__file__).parent
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

@@ -2,7 +2,8 @@
 
     python benchmarks/compression/sparse_and_shift.py [TARGET...]
 
-The estimates of export/sparse_conv.py and pipeline/compress/layer_cost.py are fits to these counts.
+The estimates of export/conv_kernels/sparse.py and pipeline/compress/layer_cost.py are fits to
+these counts.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ from pathlib import Path
 import numpy as np
 
 from edgefactor.export import ops
+from edgefactor.export.c_code.layer_code import CTarget, IsaFeatures
 from edgefactor.export.c_writer import write_c
 from edgefactor.export.ir import DType, Graph, Op, Port, Quantization, Tensor, constant
-from edgefactor.export.layer_code import CTarget, IsaFeatures
 from edgefactor.export.ops.conv import Conv2D
 from edgefactor.export.ops.shift import Shift
 from edgefactor.runtime.emulator import EmulatedRunner

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgefactor.export import numerics
+from edgefactor.export.c_code.layer_code import Call, CArray, CTarget, LayerCode, Ref
 from edgefactor.export.ir import Array, Graph, Op, Tensor, constant
-from edgefactor.export.layer_code import Call, CArray, CTarget, LayerCode, Ref
 from edgefactor.export.ops.family import (
     Family,
     Lowering,

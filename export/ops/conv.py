@@ -16,9 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgefactor.errors import UnsupportedOperatorError
-from edgefactor.export import kernels, numerics, sparse_conv
+from edgefactor.export import numerics
+from edgefactor.export.c_code.layer_code import CTarget, LayerCode
+from edgefactor.export.conv_kernels import choice as kernels
+from edgefactor.export.conv_kernels import sparse as sparse_conv
 from edgefactor.export.ir import Array, Graph, Op, Quantization, Tensor, constant
-from edgefactor.export.layer_code import CTarget, LayerCode
 from edgefactor.export.ops.activation import Activation, activation_onnx, activation_range
 from edgefactor.export.ops.family import (
     Family,

@@ -1,8 +1,9 @@
 """Sums, differences and products of two tensors, broadcast against each other; fused ReLU.
 
-Arithmetic of TFLite's ADD, SUB and MUL (``export/builtins.py``). In C a sum of two int8 codes is
-nearly always one proven 32-bit linear form (``export/linear_forms.py``), and an operation with one
-constant number is a function of one tensor.
+Arithmetic of TFLite's ADD, SUB and MUL (``export/functions/tflite_builtins.py``). In C a sum of
+two int8 codes is nearly always one proven 32-bit linear form
+(``export/functions/linear_forms.py``),
+and an operation with one constant number is a function of one tensor.
 """
 
 from __future__ import annotations
@@ -15,11 +16,13 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from edgefactor.export import binary_code, linear_forms
-from edgefactor.export import tflite_builtins as builtins
-from edgefactor.export.broadcasting import broadcast_shape
+from edgefactor.export.c_code import binary_code
+from edgefactor.export.c_code.broadcasting import broadcast_shape
+from edgefactor.export.c_code.layer_code import CTarget, LayerCode
+from edgefactor.export.c_code.unary_code import CODES, unary_code
+from edgefactor.export.functions import linear_forms
+from edgefactor.export.functions import tflite_builtins as builtins
 from edgefactor.export.ir import Array, Graph, Op, Quantization, Tensor
-from edgefactor.export.layer_code import CTarget, LayerCode
 from edgefactor.export.numerics import IntArray
 from edgefactor.export.ops.activation import Activation, activation_onnx, activation_range
 from edgefactor.export.ops.family import (
@@ -32,7 +35,6 @@ from edgefactor.export.ops.family import (
     TfliteBuilder,
 )
 from edgefactor.export.ops.operands import lower_operands
-from edgefactor.export.unary_code import CODES, unary_code
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

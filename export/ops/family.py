@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgefactor.export import numerics
+from edgefactor.export.c_code.layer_code import CTarget, LayerCode
 from edgefactor.export.ir import Array, Graph, Op, Quantization, Tensor, constant
-from edgefactor.export.layer_code import CTarget, LayerCode
 
 Shape = tuple[int, ...]
 #: How an output gets its scale: from its own calibrated range, the same as the activations it is

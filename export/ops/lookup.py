@@ -13,10 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgefactor.export import gates, hard_swish
-from edgefactor.export import tflite_builtins as builtins
+from edgefactor.export.c_code.layer_code import CTarget, LayerCode
+from edgefactor.export.c_code.unary_code import CODES, unary_code
+from edgefactor.export.functions import gates, hard_swish
+from edgefactor.export.functions import tflite_builtins as builtins
+from edgefactor.export.functions.tflite_builtins import Chain
 from edgefactor.export.ir import Array, Graph, Op, Quantization, Tensor
-from edgefactor.export.layer_code import CTarget, LayerCode
 from edgefactor.export.numerics import float32
 from edgefactor.export.ops.family import (
     Family,
@@ -27,8 +29,6 @@ from edgefactor.export.ops.family import (
     Shape,
     TfliteBuilder,
 )
-from edgefactor.export.tflite_builtins import Chain
-from edgefactor.export.unary_code import CODES, unary_code
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from edgefactor.errors import UnsupportedOperatorError
+from edgefactor.export.c_code.layer_code import Call, CValue, Ref
 from edgefactor.export.ir import Op
-from edgefactor.export.layer_code import Call, CValue, Ref
 
 #: Loops of ``ef_move_s8`` around its block of contiguous bytes.
 LOOPS = 5

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edgefactor.export.broadcasting import broadcast_loops, broadcast_shape
+from edgefactor.export.c_code.broadcasting import broadcast_loops, broadcast_shape
 from edgefactor.export.ops.family import Lowering, Node, Shape
 from edgefactor.export.ops.layouts import Perm, locate
 

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from edgefactor.errors import UnsupportedOperatorError
 from edgefactor.export import numerics
+from edgefactor.export.c_code.layer_code import CTarget, LayerCode
 from edgefactor.export.ir import Array, Graph, Op, Quantization, Tensor
-from edgefactor.export.layer_code import CTarget, LayerCode
 from edgefactor.export.ops.family import (
     Family,
     Lowering,

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgefactor.export import numerics
+from edgefactor.export.c_code.layer_code import Call, CTarget, LayerCode
 from edgefactor.export.ir import Array, Graph, Op, Tensor
-from edgefactor.export.layer_code import Call, CTarget, LayerCode
 from edgefactor.export.ops.family import (
     Family,
     Lowering,

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgefactor.export import numerics
+from edgefactor.export.c_code.layer_code import CTarget, LayerCode
+from edgefactor.export.c_code.unary_code import CODES, unary_code
 from edgefactor.export.ir import Array, Graph, Op, Quantization, Tensor
-from edgefactor.export.layer_code import CTarget, LayerCode
 from edgefactor.export.numerics import INT8_MAX, INT8_MIN, IntArray
 from edgefactor.export.ops.family import (
     Family,
@@ -22,7 +23,6 @@ from edgefactor.export.ops.family import (
     Shape,
     TfliteBuilder,
 )
-from edgefactor.export.unary_code import CODES, unary_code
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgefactor.errors import ModelError, UnsupportedOperatorError
+from edgefactor.export.c_code.layer_code import CTarget, LayerCode
 from edgefactor.export.ir import Array, Graph, Op, Tensor
-from edgefactor.export.layer_code import CTarget, LayerCode
 from edgefactor.export.ops.blocks import lower_blocks
 from edgefactor.export.ops.family import (
     Family,

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from edgefactor.export.c_code.layer_code import CTarget, LayerCode
 from edgefactor.export.ir import Array, Graph, Op, Tensor
-from edgefactor.export.layer_code import CTarget, LayerCode
 from edgefactor.export.ops.family import (
     Family,
     Lowering,

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from edgefactor.export.c_code.layer_code import Call, CArray, CTarget, LayerCode, Ref
 from edgefactor.export.ir import Array, Graph, Op, Quantization, Tensor
-from edgefactor.export.layer_code import Call, CArray, CTarget, LayerCode, Ref
 from edgefactor.export.ops.family import (
     Family,
     Lowering,
@@ -58,7 +58,7 @@ def one_hot_kernels(moves: Sequence[Move]) -> NDArray[np.int8]:
 
 
 class ShiftFamily(Family):
-    """Made by ``pipeline/fuse_shift.py`` from depthwise convolutions; ONNX has no such operator."""
+    """Made from depthwise convolutions by ``pipeline/passes/fuse_shift.py``; ONNX has none."""
 
     op = Shift
 

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edgefactor.export import fixed_point, numerics
+from edgefactor.export import numerics
+from edgefactor.export.c_code.layer_code import Call, CTarget, LayerCode
+from edgefactor.export.functions import fixed_point
 from edgefactor.export.ir import Array, Graph, Op, Quantization, Tensor
-from edgefactor.export.layer_code import Call, CTarget, LayerCode
 from edgefactor.export.numerics import IntArray
 from edgefactor.export.ops.family import (
     Family,

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgefactor.export.codebook import find_encodings
+from edgefactor.export.encodings.codebook import find_encodings
 from edgefactor.pipeline.compress import huffman
 from edgefactor.pipeline.compress.records import WeightRecord
 

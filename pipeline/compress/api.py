@@ -21,7 +21,7 @@ from edgefactor.pipeline.compress.engine import apply_step, check_recipe
 from edgefactor.pipeline.compress.freezing import freeze as _freeze
 from edgefactor.pipeline.compress.recipe import Recipe, parse_step
 from edgefactor.pipeline.compress.training import TorchTrainer
-from edgefactor.pipeline.data import Dataset
+from edgefactor.pipeline.inputs.data import Dataset
 
 
 def apply(

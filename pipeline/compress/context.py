@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from edgefactor.errors import DataError
 from edgefactor.pipeline.compress.method import Need, Options, check_range
-from edgefactor.pipeline.data import Dataset
+from edgefactor.pipeline.inputs.data import Dataset
 
 #: Samples that accuracies inside a step are measured on, unless it says otherwise.
 EVALUATION_BATCH = 256

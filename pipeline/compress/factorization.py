@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from edgefactor.errors import OptionError
-from edgefactor.export.layer_code import CTarget
+from edgefactor.export.c_code.layer_code import CTarget
 from edgefactor.pipeline.compress import observe
 from edgefactor.pipeline.compress.balance import balance_factors
 from edgefactor.pipeline.compress.context import Context

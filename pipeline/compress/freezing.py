@@ -1,7 +1,8 @@
 """From a model in training to plain weights: reads what is stored, and ends all parametrizations.
 
 A layer whose codebook is shared up to one factor a channel keeps those factors in a buffer
-``weight_scale`` beside the weight, where the exporter finds them (``pipeline/shared_values.py``).
+``weight_scale`` beside the weight, where the exporter finds them
+(``pipeline/sharing_at_export/shared_values.py``).
 """
 
 from __future__ import annotations

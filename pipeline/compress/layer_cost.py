@@ -9,11 +9,11 @@ import torch
 from torch import nn
 
 from edgefactor.errors import OptionError
-from edgefactor.export.conv_geometry import ConvGeometry
-from edgefactor.export.kernels import choose_conv
-from edgefactor.export.layer_code import CTarget, IsaFeatures
+from edgefactor.export.c_code.layer_code import CTarget, IsaFeatures
+from edgefactor.export.conv_kernels.choice import choose_conv
+from edgefactor.export.conv_kernels.geometry import ConvGeometry
+from edgefactor.export.conv_kernels.sparse import prefer_sparse
 from edgefactor.export.ops.shift import shift_runs
-from edgefactor.export.sparse_conv import prefer_sparse
 from edgefactor.pipeline.compress.shift_map import ShiftMap
 from edgefactor.targets.catalogue import load_target
 

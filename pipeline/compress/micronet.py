@@ -22,7 +22,7 @@ from edgefactor.errors import OptionError
 from edgefactor.pipeline.compress.context import evaluating
 from edgefactor.pipeline.compress.micronet_official import Count, count_official
 from edgefactor.pipeline.config import MICRONET_TASKS, ModelOptions
-from edgefactor.pipeline.example import choose_inputs, try_model
+from edgefactor.pipeline.inputs.example import choose_inputs, try_model
 from edgefactor.pipeline.load import LoadedModel, load
 
 

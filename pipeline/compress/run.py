@@ -23,10 +23,10 @@ from edgefactor.pipeline.compress.save import save
 from edgefactor.pipeline.compress.training import TorchTrainer
 from edgefactor.pipeline.compress_options import CompressOptions
 from edgefactor.pipeline.config import Progress
-from edgefactor.pipeline.data import Dataset, check_shapes, read
-from edgefactor.pipeline.example import choose_inputs, input_names, try_model
+from edgefactor.pipeline.inputs.data import Dataset, check_shapes, read
+from edgefactor.pipeline.inputs.example import choose_inputs, input_names, try_model
+from edgefactor.pipeline.inputs.samples import check_classes
 from edgefactor.pipeline.load import LoadedModel, load
-from edgefactor.pipeline.samples import check_classes
 from edgefactor.targets.catalogue import load_target
 
 SCHEMA = "edgefactor.compression/1"

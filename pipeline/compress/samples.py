@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from edgefactor.pipeline.compress.context import TrainingOptions
-from edgefactor.pipeline.data import Dataset
+from edgefactor.pipeline.inputs.data import Dataset
 
 
 class Samples:

@@ -2,7 +2,7 @@
  * dilation and padding; a dense layer is a 1x1 convolution of a 1x1 map.
  *
  * All kernels share this struct and signature. They differ in the order that they want the weights
- * in, and in what must hold for them; the exporter's kernel choice (export/kernels.py) sees to
+ * in, and in what must hold for them; the exporter's kernel choice (export/conv_kernels/choice.py) sees to
  * both. `scratch` is what the choice says, 4-aligned; it holds nothing between calls.
  */
 #ifndef EF_CONV2D_H

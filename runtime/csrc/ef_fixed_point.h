@@ -1,4 +1,4 @@
-/* Exponential and reciprocal in 32-bit fixed point; export/fixed_point.py is the twin in Python and
+/* Exponential and reciprocal in 32-bit fixed point; export/functions/fixed_point.py is the twin in Python and
  * says where the definitions come from. A value with k integer bits stands for raw / 2^(31 - k). */
 #ifndef EF_FIXED_POINT_H
 #define EF_FIXED_POINT_H

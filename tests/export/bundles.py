@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from edgefactor.export.c_code.layer_code import CTarget
 from edgefactor.export.c_writer import CSources, Normalization, write_c
 from edgefactor.export.ir import Graph
-from edgefactor.export.layer_code import CTarget
 from edgefactor.export.ports import input_rows
 from edgefactor.export.reference import run_samples
 from edgefactor.export.tflite_writer import write_tflite

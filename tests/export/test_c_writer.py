@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from edgefactor.export import numerics
+from edgefactor.export.c_code.layer_code import CTarget, IsaFeatures
 from edgefactor.export.c_writer import Normalization
 from edgefactor.export.ir import Graph, Quantization
-from edgefactor.export.layer_code import CTarget, IsaFeatures
 from edgefactor.export.ports import input_rows
 from edgefactor.export.reference import run_samples
 from edgefactor.runtime.host import HostRunner

@@ -7,9 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from edgefactor.export.code_cache import CodeCache
-from edgefactor.export.layer_code import CTarget
-from edgefactor.export.plan import plan_arena
+from edgefactor.export.arena.plan import plan_arena
+from edgefactor.export.c_code.code_cache import CodeCache
+from edgefactor.export.c_code.layer_code import CTarget
 from edgefactor.pipeline import run
 from edgefactor.pipeline.config import CheckOptions, ExportOptions
 from edgefactor.pipeline.memory_fit import RESERVE_BYTES, fit_ram, stripe_notes

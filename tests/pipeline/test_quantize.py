@@ -10,9 +10,9 @@ from ai_edge_litert import schema_py_generated as schema
 from torch import Tensor, nn
 
 from edgefactor.export import ops
+from edgefactor.export.c_code.layer_code import CTarget, IsaFeatures
 from edgefactor.export.ir import Graph, Port, constant
 from edgefactor.export.ir import Tensor as GraphTensor
-from edgefactor.export.layer_code import CTarget, IsaFeatures
 from edgefactor.export.numerics import choose_quantization
 from edgefactor.export.onnx_writer import write_onnx
 from edgefactor.export.ops.conv import Conv2D

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from edgefactor.errors import OptionError
 from edgefactor.pipeline import report as reports
-from edgefactor.pipeline.ladder import real_rung
+from edgefactor.pipeline.checking.ladder import real_rung
 from edgefactor.pipeline.report import (
     Accuracy,
     Flash,

@@ -14,9 +14,9 @@ from edgefactor.errors import OptionError
 from edgefactor.export.serialize import from_json
 from edgefactor.pipeline import run
 from edgefactor.pipeline.bundle import C_FOLDER, GRAPH
+from edgefactor.pipeline.checking.ladder import Int8Ladder
 from edgefactor.pipeline.config import CheckOptions, ExportOptions
-from edgefactor.pipeline.data import Dataset
-from edgefactor.pipeline.ladder import Int8Ladder
+from edgefactor.pipeline.inputs.data import Dataset
 from edgefactor.pipeline.report import Report, read
 from edgefactor.runtime.host import HostRunner
 from edgefactor.targets.catalogue import load_target

@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgefactor.errors import OptionError
-from edgefactor.export.codebook import find_encodings, uniform_encoding
+from edgefactor.export.encodings.codebook import find_encodings, uniform_encoding
 from edgefactor.pipeline.config import ExportOptions
-from edgefactor.pipeline.sharing import sharing_of
-from edgefactor.pipeline.uniform_codes import best_progression
-from edgefactor.pipeline.vector_codes import best_vectors, nearest
+from edgefactor.pipeline.sharing_at_export.choice import sharing_of
+from edgefactor.pipeline.sharing_at_export.uniform_codes import best_progression
+from edgefactor.pipeline.sharing_at_export.vector_codes import best_vectors, nearest
 
 
 @settings(max_examples=30, deadline=None, derandomize=True)

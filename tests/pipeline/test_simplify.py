@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from edgefactor.errors import ModelError, UnsupportedOperatorError
 from edgefactor.pipeline.load import LoadedModel
-from edgefactor.pipeline.onnx_graph import static_shapes
+from edgefactor.pipeline.passes.onnx_graph import static_shapes
 from edgefactor.pipeline.simplify import simplify
 from edgefactor.pipeline.trace import TracedModel, to_onnx
 from tests.pipeline import networks

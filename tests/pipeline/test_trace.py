@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from edgefactor.errors import EdgefactorError, ModelError, OptionError
 from edgefactor.pipeline.config import parse_shape
-from edgefactor.pipeline.example import choose_inputs, input_names, try_model
+from edgefactor.pipeline.inputs.example import choose_inputs, input_names, try_model
 from edgefactor.pipeline.load import LoadedModel, load
 from edgefactor.pipeline.trace import TracedModel, to_onnx
 from tests.pipeline import networks

@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgefactor.errors import OptionError
-from edgefactor.export.codebook import fitting_encodings
-from edgefactor.export.kernels import choose_conv
-from edgefactor.export.layer_code import IsaFeatures, LayerCode
+from edgefactor.export.c_code.layer_code import IsaFeatures, LayerCode
+from edgefactor.export.conv_kernels.choice import choose_conv
+from edgefactor.export.encodings.codebook import fitting_encodings
 from tests.runtime.conv_reference import ConvLayer, conv, convolve, make_layer
 
 DSP = IsaFeatures(dsp=True, unaligned=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edgefactor.export.layer_code import CSymbol, CValue, LayerCode, Ref
+from edgefactor.export.c_code.layer_code import CSymbol, CValue, LayerCode, Ref
 from edgefactor.targets.catalogue import load_target
 from edgefactor.targets.description import Target
 from tests.runtime.conv_library import SOURCES, WARNINGS
@@ -257,8 +257,8 @@ def run_sanitized(runs: Sequence[Run], compiler: str = "gcc") -> list[Outcome]:
 
 def print_table(target_name: str, kernel: str | None = None) -> None:
     """Instructions per MAC of the layer shapes of three networks, raw and with 16 values."""
-    from edgefactor.export.kernels import choose_conv
-    from edgefactor.export.layer_code import IsaFeatures
+    from edgefactor.export.c_code.layer_code import IsaFeatures
+    from edgefactor.export.conv_kernels.choice import choose_conv
     from tests.runtime.conv_shapes import network_layers
 
     target = load_target(target_name)

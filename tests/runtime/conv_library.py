@@ -15,7 +15,7 @@ from tempfile import mkdtemp
 import numpy as np
 from numpy.typing import NDArray
 
-from edgefactor.export.layer_code import CSymbol, CValue, LayerCode, Ref
+from edgefactor.export.c_code.layer_code import CSymbol, CValue, LayerCode, Ref
 from tests.tools import REPOSITORY, require_tool
 
 SOURCES = REPOSITORY / "runtime" / "csrc"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edgefactor.export.conv_geometry import ConvGeometry
+from edgefactor.export.conv_kernels.geometry import ConvGeometry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

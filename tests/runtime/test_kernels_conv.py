@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgefactor.errors import DataError, OptionError
-from edgefactor.export.kernels import ALL_VARIANTS, choose_conv
-from edgefactor.export.layer_code import LayerCode
+from edgefactor.export.c_code.layer_code import LayerCode
+from edgefactor.export.conv_kernels.choice import ALL_VARIANTS, choose_conv
 from tests.runtime.conv_cases import (
     DSP,
     cases,

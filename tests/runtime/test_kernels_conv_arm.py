@@ -6,8 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from edgefactor.export.kernels import ALL_VARIANTS
-from edgefactor.export.layer_code import IsaFeatures
+from edgefactor.export.c_code.layer_code import IsaFeatures
+from edgefactor.export.conv_kernels.choice import ALL_VARIANTS
 from edgefactor.targets.catalogue import load_target
 from tests.runtime.conv_cases import ALL, cases, encoded_cases, kernels_of
 from tests.runtime.conv_firmware import Run, run_on_board, run_sanitized

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edgefactor.export.c_code.layer_code import CTarget
 from edgefactor.export.c_writer import write_c
-from edgefactor.export.layer_code import CTarget
 from edgefactor.export.reference import run_samples
 from edgefactor.pipeline.lower import lower
 from edgefactor.pipeline.quantize import quantize

@@ -34,8 +34,8 @@ from edgefactor.export.ops.reshape import Reshape, Transpose
 from edgefactor.export.reference import run_reference
 from edgefactor.export.validate import validate
 from edgefactor.pipeline.calibrate import calibrate
-from edgefactor.pipeline.fuse import fuse
 from edgefactor.pipeline.lower import lower
+from edgefactor.pipeline.passes.fuse import fuse
 from edgefactor.pipeline.quantize import quantize
 from edgefactor.pipeline.simplify import simplify
 from edgefactor.pipeline.trace import TracedModel

@@ -10,13 +10,13 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from edgefactor.export import ops
+from edgefactor.export.c_code.layer_code import CTarget, IsaFeatures
 from edgefactor.export.ir import Graph, Quantization
-from edgefactor.export.layer_code import CTarget, IsaFeatures
 from edgefactor.export.ops import table
 from edgefactor.export.tflite_writer import write_tflite
 from edgefactor.export.validate import validate
-from edgefactor.pipeline.fuse import fuse
 from edgefactor.pipeline.lower import lower
+from edgefactor.pipeline.passes.fuse import fuse
 from edgefactor.pipeline.quantize import quantize
 from tests.tools import REPOSITORY
 from tests.zoo.random_networks import OPSET, Network, SeededDraw

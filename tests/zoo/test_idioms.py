@@ -19,8 +19,8 @@ from edgefactor.export.ir import Graph
 from edgefactor.export.onnx_writer import write_onnx
 from edgefactor.export.ports import decode_outputs, encode_inputs
 from edgefactor.export.reference import run_samples
-from edgefactor.pipeline.example import choose_inputs
 from edgefactor.pipeline.float_stages import float_stages
+from edgefactor.pipeline.inputs.example import choose_inputs
 from edgefactor.pipeline.load import load
 from tests.export.graphs import lowered, to_int8
 from tests.export.ops.every_runtime import check_everywhere

@@ -20,10 +20,10 @@ from edgefactor.export.reference import run_reference
 from edgefactor.export.tflite_writer import write_tflite
 from edgefactor.export.validate import validate
 from edgefactor.pipeline.calibrate import calibrate
-from edgefactor.pipeline.canonical import canonicalise
-from edgefactor.pipeline.fuse import fuse
 from edgefactor.pipeline.lower import lower
-from edgefactor.pipeline.onnx_graph import OnnxGraph, infer_shapes
+from edgefactor.pipeline.passes.canonical import canonicalise
+from edgefactor.pipeline.passes.fuse import fuse
+from edgefactor.pipeline.passes.onnx_graph import OnnxGraph, infer_shapes
 from edgefactor.pipeline.quantize import quantize
 from edgefactor.runtime.litert_runner import LiteRtRunner
 from edgefactor.runtime.tflm_runner import TflmRunner

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgefactor.export import ops
+from edgefactor.export.c_code.layer_code import CTarget
 from edgefactor.export.c_writer import write_c
 from edgefactor.export.ir import DType, Graph, Op, Port, Quantization, Tensor, constant
-from edgefactor.export.layer_code import CTarget
 from edgefactor.export.reference import run_reference
 from edgefactor.export.tflite_writer import write_tflite
 from edgefactor.export.validate import validate

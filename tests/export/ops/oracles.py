@@ -15,8 +15,8 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from edgefactor.export import ops
+from edgefactor.export.c_code.layer_code import CTarget, Ref
 from edgefactor.export.ir import DType, Graph, Op, Port, Quantization, Tensor
-from edgefactor.export.layer_code import CTarget, Ref
 from edgefactor.export.onnx_writer import codes_to_graph, quantized_name, write_onnx
 from edgefactor.export.reference import run_reference
 from edgefactor.export.tflite_writer import write_tflite

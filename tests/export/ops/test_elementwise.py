@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgefactor.export import ops
+from edgefactor.export.c_code.layer_code import CTarget
 from edgefactor.export.ir import Graph
-from edgefactor.export.layer_code import CTarget
 from edgefactor.export.ops.elementwise import Add, Mul, Sub
 from tests.export.ops.every_runtime import (
     CODES,

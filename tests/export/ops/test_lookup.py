@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from edgefactor.export import ops
-from edgefactor.export.layer_code import CTarget
+from edgefactor.export.c_code.layer_code import CTarget
 from edgefactor.export.ops.lookup import FUNCTIONS, Lookup
 from tests.export.ops.every_runtime import (
     CODES,

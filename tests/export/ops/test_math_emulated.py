@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgefactor.export.layer_code import CTarget
+from edgefactor.export.c_code.layer_code import CTarget
 from edgefactor.export.ops.elementwise import Add, Mul, Sub
 from edgefactor.export.ops.lookup import Lookup
 from edgefactor.export.ops.prelu import PRelu

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from edgefactor.export import ops
-from edgefactor.export.layer_code import CTarget
+from edgefactor.export.c_code.layer_code import CTarget
 from edgefactor.export.ops.requantize import Requantize
 from tests.export.ops.every_runtime import (
     CODES,

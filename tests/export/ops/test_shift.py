@@ -7,15 +7,15 @@ import pytest
 
 from edgefactor.errors import UnsupportedOperatorError
 from edgefactor.export import numerics
+from edgefactor.export.c_code.layer_code import CTarget
 from edgefactor.export.ir import DType, Graph, Tensor
-from edgefactor.export.layer_code import CTarget
 from edgefactor.export.onnx_writer import codes_to_graph, quantized_name, write_onnx
 from edgefactor.export.ops import family_of
 from edgefactor.export.ops.family import Node
 from edgefactor.export.ops.shift import FAMILY, Shift, one_hot_kernels, shift_runs
 from edgefactor.export.tflite_writer import write_tflite
-from edgefactor.pipeline.fuse import fuse
 from edgefactor.pipeline.lower import lower
+from edgefactor.pipeline.passes.fuse import fuse
 from edgefactor.runtime.host import HostRunner
 from edgefactor.runtime.litert_runner import LiteRtRunner
 from tests.export.ops.every_runtime import (

@@ -9,7 +9,7 @@ from torch import nn
 from edgefactor.pipeline.compress.checkpoints import Checkpoints
 from edgefactor.pipeline.compress.context import Context
 from edgefactor.pipeline.compress.training import TorchTrainer
-from edgefactor.pipeline.data import Dataset
+from edgefactor.pipeline.inputs.data import Dataset
 
 SEED = 20261122
 

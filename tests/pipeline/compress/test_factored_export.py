@@ -15,7 +15,7 @@ from edgefactor.pipeline.compress.freezing import freeze
 from edgefactor.pipeline.compress.method import parse_options
 from edgefactor.pipeline.compress.training import TorchTrainer
 from edgefactor.pipeline.config import ExportOptions
-from edgefactor.pipeline.data import Dataset
+from edgefactor.pipeline.inputs.data import Dataset
 from edgefactor.pipeline.report import Report
 from tests.tools import require_tool
 

@@ -21,7 +21,7 @@ from edgefactor.pipeline.compress.layer_cost import cost_of_layer, target_of
 from edgefactor.pipeline.compress.method import parse_options
 from edgefactor.pipeline.compress.refit import refit_last
 from edgefactor.pipeline.compress.training import TorchTrainer
-from edgefactor.pipeline.data import Dataset
+from edgefactor.pipeline.inputs.data import Dataset
 
 IMAGES = np.random.default_rng(0).standard_normal((96, 8, 12, 12)).astype(np.float32)
 INPUTS = (torch.from_numpy(IMAGES),)

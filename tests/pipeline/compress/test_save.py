@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from edgefactor.errors import ModelError
-from edgefactor.export.codebook import codebook_encoding
+from edgefactor.export.encodings.codebook import codebook_encoding
 from edgefactor.export.ops.conv import Conv2D
 from edgefactor.pipeline.compress import BY_NAME
 from edgefactor.pipeline.compress.context import TrainingOptions
@@ -16,8 +16,8 @@ from edgefactor.pipeline.compress.freezing import freeze
 from edgefactor.pipeline.compress.recipe import Recipe, parse_recipe
 from edgefactor.pipeline.compress.save import read_metadata, save
 from edgefactor.pipeline.config import ExportOptions
-from edgefactor.pipeline.example import choose_inputs
 from edgefactor.pipeline.float_stages import float_stages, quantized
+from edgefactor.pipeline.inputs.example import choose_inputs
 from edgefactor.pipeline.load import load
 from tests.pipeline.compress.small_nets import SmallNet, context, network, task
 

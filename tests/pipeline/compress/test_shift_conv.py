@@ -22,7 +22,7 @@ from edgefactor.pipeline.compress.shift import (
 from edgefactor.pipeline.compress.shift_attention import ShiftAttention, attach, harden
 from edgefactor.pipeline.compress.shift_map import ShiftMap
 from edgefactor.pipeline.compress.training import TorchTrainer
-from edgefactor.pipeline.data import Dataset
+from edgefactor.pipeline.inputs.data import Dataset
 
 IMAGES = np.random.default_rng(0).standard_normal((64, 9, 8, 8)).astype(np.float32)
 SHIFT = BY_NAME["shift"]

@@ -1,0 +1,1 @@
+"""Memory: the order of operators, the arena's layout, and stripes where maps are too large."""

@@ -1,0 +1,1 @@
+"""Pieces of generated C: names, numbers, and what an operator becomes."""

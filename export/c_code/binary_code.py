@@ -1,0 +1,132 @@
+"""The C of elementwise operators of two tensors: arguments of the ef_add and ef_mul kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from edgefactor.export import numerics
+from edgefactor.export.c_code.broadcasting import LOOPS, broadcast_loops
+from edgefactor.export.c_code.layer_code import Call, CArray, CSymbol, CValue, LayerCode, Ref
+from edgefactor.export.functions.linear_forms import LinearForm
+from edgefactor.export.ir import Tensor
+
+_HEADERS = ("ef_attributes.h", "ef_broadcast.h", "ef_numerics.h", "ef_saturate.h")
+#: Right shifts for which the fast product's rounding constants fit 32 bits.
+_FAST_SHIFTS = range(1, 23)
+
+
+def linear_code(
+    inputs: Sequence[Tensor], output: Tensor, form: LinearForm, clamp: tuple[int, int]
+) -> LayerCode:
+    """A sum or difference as one linear form."""
+    fields: dict[str, CValue] = {
+        "multiplier1": form.multipliers[0],
+        "multiplier2": form.multipliers[1],
+        "offset": form.offset,
+        "shift": form.shift,
+        "low": clamp[0],
+        "high": clamp[1],
+    }
+    if all(tensor.data is None and tensor.shape == output.shape for tensor in inputs):
+        args: dict[str, CValue] = {"form": fields, "count": output.elements}
+        return _code("ef_add_s8", "ef_add", args, inputs, output)
+    args = {"broadcast": _broadcast(inputs), "form": fields}
+    return _code("ef_add_broadcast_s8", "ef_add_broadcast", args, inputs, output)
+
+
+def rescaled_code(
+    inputs: Sequence[Tensor], output: Tensor, sign: int, clamp: tuple[int, int]
+) -> LayerCode:
+    """A sum or difference (sign -1) by its definition."""
+    twice = 2 * max(tensor.quant.scale for tensor in inputs)
+    first, second = (numerics.quantize_multiplier(t.quant.scale / twice) for t in inputs)
+    last = numerics.quantize_multiplier(twice / (2**20 * output.quant.scale))
+    args: dict[str, CValue] = {
+        "broadcast": _broadcast(inputs),
+        "zero_point1": inputs[0].quant.zero_point,
+        "zero_point2": inputs[1].quant.zero_point,
+        "out_zero_point": output.quant.zero_point,
+        "multiplier1": first[0],
+        "shift1": first[1],
+        "multiplier2": second[0],
+        "shift2": second[1],
+        "sign": sign,
+        "multiplier": last[0],
+        "shift": last[1],
+        "low": clamp[0],
+        "high": clamp[1],
+    }
+    return _code("ef_add_rescaled_s8", "ef_add_rescaled", args, inputs, output)
+
+
+def product_code(inputs: Sequence[Tensor], output: Tensor, clamp: tuple[int, int]) -> LayerCode:
+    """A product."""
+    real = inputs[0].quant.scale * inputs[1].quant.scale / output.quant.scale
+    multiplier, shift = numerics.quantize_multiplier(real)
+    args: dict[str, CValue] = {
+        "broadcast": _broadcast(inputs),
+        "zero_point1": inputs[0].quant.zero_point,
+        "zero_point2": inputs[1].quant.zero_point,
+        "out_zero_point": output.quant.zero_point,
+        "multiplier": multiplier,
+        "shift": shift,
+        "low": clamp[0],
+        "high": clamp[1],
+    }
+    name = "ef_mul_s8" if -shift in _FAST_SHIFTS else "ef_mul_s8_ref"
+    return _code(name, "ef_mul", args, inputs, output)
+
+
+def _constant(inputs: Sequence[Tensor]) -> int | None:
+    """Which operand is constant, if one is."""
+    return next((i for i, tensor in enumerate(inputs) if tensor.data is not None), None)
+
+
+def _broadcast(inputs: Sequence[Tensor]) -> Mapping[str, CValue]:
+    """The fields of an ef_broadcast."""
+    loops = broadcast_loops(inputs[0].shape, inputs[1].shape)
+    if loops is None:
+        raise ValueError(f"{inputs[0].name}, {inputs[1].name}: more than {LOOPS} loops")
+    pointers: list[CValue] = [CSymbol(name="NULL"), CSymbol(name="NULL")]
+    held = _constant(inputs)
+    if held is not None:
+        pointers[held] = Ref(suffix="constant")
+    return {
+        "sizes": loops.sizes,
+        "steps1": loops.steps1,
+        "steps2": loops.steps2,
+        "constant1": pointers[0],
+        "constant2": pointers[1],
+    }
+
+
+def _code(
+    function: str, struct: str, args: Mapping[str, CValue], inputs: Sequence[Tensor], output: Tensor
+) -> LayerCode:
+    names = [tensor.name for tensor in inputs]
+    # "ef_add_broadcast" and the like are declared in the header of their first word.
+    header = "_".join(struct.split("_")[:2]) + ".h"
+    sources = (f"{function}.c", header, *_HEADERS)
+    in_place = tuple(
+        i for i, t in enumerate(inputs) if t.data is None and t.elements == output.elements
+    )
+    held = _constant(inputs)
+    if held is None:
+        call = Call(function=function, struct=f"{struct}_args", args=args, inputs=tuple(names))
+        return LayerCode(calls=(call,), sources=sources, in_place=in_place)
+    # The kernel does not use the pointer that it gets for a constant operand.
+    names[held] = names[1 - held]
+    data = np.asarray(inputs[held].values, np.int8).reshape(-1)
+    call = Call(function=function, struct=f"{struct}_args", args=args, inputs=tuple(names))
+    return LayerCode(
+        calls=(call,),
+        sources=sources,
+        arrays=(CArray(suffix="constant", ctype="int8_t", data=data, section="weights"),),
+        in_place=in_place,
+        encoding="raw",
+        bits=8,
+        distinct_values=int(np.unique(data).size),
+        weight_bytes=data.size,
+    )

@@ -1,0 +1,310 @@
+"""Which C kernel and which weight encoding a convolution or dense layer gets, and why.
+
+``choose_conv`` is the one place where this is decided, from the layer's shape, its integer codes,
+the target's instruction set and the policy. What the kernels are is data in ``conv_variants``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgefactor.errors import OptionError
+from edgefactor.export.c_code.layer_code import (
+    Alternative,
+    Call,
+    CArray,
+    CSymbol,
+    CValue,
+    IsaFeatures,
+    LayerCode,
+    Ref,
+)
+from edgefactor.export.conv_kernels.costs import ARGS_BYTES, CHANNEL_BYTES
+from edgefactor.export.conv_kernels.dsp import (
+    CONV_DSP,
+    DENSE_DSP,
+    DENSE_PAIRS_DSP,
+    DEPTHWISE_DSP,
+    ROWS_DSP,
+)
+from edgefactor.export.conv_kernels.encoded import (
+    CONV_VECTORS,
+    CONV_VECTORS_DSP,
+    CONV_VECTORS_MVE,
+    DENSE_DIGITS_2BIT_DSP,
+    DENSE_DIGITS_DSP,
+    DENSE_VECTORS_DSP,
+    DENSE_VECTORS_TILE_DSP,
+    ROWS_VECTORS_DSP,
+    SPARSE,
+)
+from edgefactor.export.conv_kernels.geometry import (
+    UINT16_MAX,
+    ConvGeometry,
+    ConvProof,
+    prove_ranges,
+)
+from edgefactor.export.conv_kernels.mve import CONV_MVE, DENSE_4BIT_MVE, DEPTHWISE_MVE
+from edgefactor.export.conv_kernels.packing import padding_code, table_bytes
+from edgefactor.export.conv_kernels.portable import CONV, DEPTHWISE, REFERENCE
+from edgefactor.export.conv_kernels.swar import CONV_SWAR, DENSE_SUMS, DENSE_SWAR, DEPTHWISE_SWAR
+from edgefactor.export.conv_kernels.variants import Variant
+from edgefactor.export.encodings.codebook import Encoding, Int8Array, find_encodings, named_encoding
+
+__all__ = ["ConvGeometry", "choose_conv"]
+
+VARIANTS: tuple[Variant, ...] = (
+    CONV,
+    CONV_VECTORS,
+    SPARSE,
+    DEPTHWISE,
+    CONV_DSP,
+    ROWS_DSP,
+    DENSE_DSP,
+    DENSE_PAIRS_DSP,
+    DENSE_DIGITS_2BIT_DSP,
+    DENSE_DIGITS_DSP,
+    DENSE_VECTORS_DSP,
+    CONV_VECTORS_DSP,
+    ROWS_VECTORS_DSP,
+    DENSE_VECTORS_TILE_DSP,
+    CONV_VECTORS_MVE,
+    DEPTHWISE_DSP,
+    CONV_MVE,
+    DENSE_4BIT_MVE,
+    DEPTHWISE_MVE,
+    CONV_SWAR,
+    DENSE_SWAR,
+    DENSE_SUMS,
+    DEPTHWISE_SWAR,
+)
+"""What a layer may get."""
+ALL_VARIANTS = (*VARIANTS, REFERENCE)
+"""What may be asked for by name."""
+
+POLICIES = ("balanced", "speed", "size")
+DEFAULT_SCRATCH_BYTES = 8192
+# A shorter strip is taken if it costs no more than this many times the fewest instructions.
+STRIP_SLACK = {"speed": 1.0, "balanced": 1.05, "size": 1.25}
+# "balanced" takes the smallest flash among the options that are no slower than this.
+BALANCED_SLOWDOWN = 2.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Candidate:
+    """An option that can be used, with what is needed to build it."""
+
+    option: Alternative
+    variant: Variant
+    encoding: Encoding
+    strip: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Layer:
+    """The numbers of one layer."""
+
+    geometry: ConvGeometry
+    codes: Int8Array
+    proof: ConvProof
+    multipliers: NDArray[np.int32]
+    shifts: NDArray[np.int32]
+
+
+def choose_conv(
+    geometry: ConvGeometry,
+    codes: Int8Array,
+    bias: NDArray[np.int32],
+    multipliers: NDArray[np.int32],
+    shifts: NDArray[np.int32],
+    *,
+    input_name: str,
+    features: IsaFeatures,
+    optimize: str = "balanced",
+    encoding: str | None = None,
+    kernel: str | None = None,
+    scratch_limit: int = DEFAULT_SCRATCH_BYTES,
+) -> LayerCode:
+    """Chooses kernel and encoding of a convolution or dense layer.
+
+    Args:
+        geometry: Shapes, padding and output range.
+        codes: int8 (O, kh, kw, I/groups).
+        bias: int32 (O,), not folded.
+        multipliers: int32 (O,), in [2^30, 2^31).
+        shifts: (O,), positive to the left.
+        input_name: Graph tensor that the call reads.
+        features: What the target offers.
+        optimize: "size" takes the least flash, "speed" the fewest instructions, "balanced" the
+            least flash that costs no more than 2.5 times the fewest instructions.
+        encoding: Only this encoding; None lets the cost model choose.
+        kernel: Only this C function; None lets the cost model choose.
+        scratch_limit: Scratch in bytes that may be used to be faster; less is taken where that
+            costs next to nothing. A kernel that needs more to work at all still gets it.
+
+    Returns:
+        The kernel's call, constants and memory. ``alternatives`` holds everything that was
+        considered, the chosen option first, and why the others cannot be used if so.
+
+    Raises:
+        OptionError: An unknown policy, encoding or kernel, or a kernel that does not fit.
+        DataError: The codes do not fit the encoding asked for.
+        ModelError: An accumulator can leave int32.
+    """
+    if optimize not in POLICIES:
+        raise OptionError("There is no such policy.", found=optimize, expected=", ".join(POLICIES))
+    layer = _Layer(
+        geometry=geometry,
+        codes=codes,
+        proof=prove_ranges(geometry, codes, bias, shifts),
+        multipliers=multipliers.astype(np.int32),
+        shifts=shifts.astype(np.int8),
+    )
+    encodings = find_encodings(codes) if encoding is None else (named_encoding(encoding, codes),)
+    considered = tuple(_consider(layer, features, encodings, scratch_limit, optimize, kernel))
+    usable = [item for item in considered if isinstance(item, _Candidate)]
+    if not usable:
+        raise OptionError(
+            "No such kernel can run this layer.",
+            found=str(kernel),
+            expected="; ".join(f"{o.kernel}: {o.rejected}" for o in map(_option, considered))
+            or "a kernel that reads the encoding",
+        )
+    chosen = _best(usable, optimize)
+    others = tuple(_option(item) for item in considered if item is not chosen)
+    return _build(chosen, layer, input_name, (chosen.option, *others))
+
+
+def _consider(
+    layer: _Layer,
+    features: IsaFeatures,
+    encodings: tuple[Encoding, ...],
+    scratch_limit: int,
+    optimize: str,
+    kernel: str | None,
+) -> Iterator[_Candidate | Alternative]:
+    """Every variant with every encoding: a candidate, or an option with the reason against it."""
+    named = [variant for variant in ALL_VARIANTS if variant.kernel == kernel]
+    geometry = layer.geometry
+    for variant in VARIANTS if kernel is None else named:
+        for encoding in encodings:
+            option = Alternative(
+                encoding=encoding.name,
+                bits=encoding.bits,
+                kernel=variant.kernel,
+                flash_bytes=0,
+                instructions=0,
+            )
+            if encoding.name not in variant.encodings:
+                continue
+            if variant.needs_dsp and not features.dsp:
+                reason = "the target has no DSP instructions"
+            elif variant.needs_mve and not features.mve:
+                reason = "the target has no vector extension"
+            elif variant.needs_plain_multiply and kernel is None and not features.plain_multiply:
+                reason = "the target multiplies and adds in one instruction"
+            else:
+                reason = variant.why_not(geometry, layer.proof, encoding)
+            if reason:
+                yield replace(option, rejected=reason)
+                continue
+            strip = variant.choose_strip(geometry, encoding, scratch_limit, STRIP_SLACK[optimize])
+            yield _Candidate(
+                option=replace(
+                    option,
+                    flash_bytes=variant.flash_bytes(geometry, encoding)
+                    + CHANNEL_BYTES * geometry.out_c
+                    + ARGS_BYTES,
+                    instructions=variant.estimate(geometry, encoding, strip),
+                    scratch_bytes=variant.scratch(geometry, encoding, strip).total_bytes,
+                ),
+                variant=variant,
+                encoding=encoding,
+                strip=strip,
+            )
+
+
+def _option(item: _Candidate | Alternative) -> Alternative:
+    return item.option if isinstance(item, _Candidate) else item
+
+
+def _best(usable: list[_Candidate], optimize: str) -> _Candidate:
+    """The policy, in one place."""
+    fastest = min(item.option.instructions for item in usable)
+    if optimize == "speed":
+        return min(usable, key=lambda c: (c.option.instructions, c.option.flash_bytes))
+    if optimize == "balanced":
+        limit = BALANCED_SLOWDOWN * fastest
+        usable = [item for item in usable if item.option.instructions <= limit]
+    return min(usable, key=lambda c: (c.option.flash_bytes, c.option.instructions))
+
+
+def _build(
+    chosen: _Candidate,
+    layer: _Layer,
+    input_name: str,
+    alternatives: tuple[Alternative, ...],
+) -> LayerCode:
+    """Packs the operands and lays out the scratch of the chosen option."""
+    variant, encoding, geometry = chosen.variant, chosen.encoding, layer.geometry
+    order = variant.order(layer.codes, geometry, padding_code(encoding))
+    ctype, data = variant.pack(order, encoding)
+    decoder = variant.decoder(encoding)
+    layout = variant.scratch(geometry, encoding, chosen.strip)
+    sums = layer.codes.reshape(geometry.out_c, -1).sum(axis=1, dtype=np.int32)
+    bias = layer.proof.folded_bias - variant.input_offset * sums
+    arrays = [
+        CArray(suffix="weights", ctype=ctype, data=data, section="weights"),
+        CArray(suffix="bias", ctype="int32_t", data=bias),
+        CArray(suffix="multiplier", ctype="int32_t", data=layer.multipliers),
+        CArray(suffix="shift", ctype="int8_t", data=layer.shifts),
+    ]
+    lead = variant.lead(geometry, chosen.strip)
+    has_table = bool(encoding.table) and not variant.inline_table_bytes
+    table = table_bytes(encoding, variant.value_offset)[: None if has_table else 0]
+    if has_table:
+        arrays.append(CArray(suffix="table", ctype="uint8_t", data=table, section="weights"))
+    weights: dict[str, CValue] = {
+        "data": Ref(suffix="weights"),
+        "table": Ref(suffix="table") if has_table else CSymbol(name="NULL"),
+        "decoder": CSymbol(name=f"&{decoder.symbol}" if decoder.symbol else "NULL"),
+        "bits": encoding.code_bits,
+        "width": encoding.width,
+        "gap_bits": encoding.gap_bits,
+    }
+    args: dict[str, CValue] = {
+        "weights": weights,
+        "bias": Ref(suffix="bias"),
+        "multiplier": Ref(suffix="multiplier"),
+        "shift": Ref(suffix="shift"),
+        "tile_offset": layout.tile_offset,
+        "strip_offset": layout.strip_offset,
+        "strip_pixels": min(chosen.strip, UINT16_MAX),
+        **geometry.window_fields,
+        "groups": geometry.groups,
+        **geometry.range_fields,
+    }
+    call = Call(
+        function=variant.kernel,
+        struct="ef_conv2d_args",
+        args=args,
+        inputs=(input_name,),
+        scratch=True,
+    )
+    return LayerCode(
+        calls=(call,),
+        sources=(*variant.sources, *decoder.sources),
+        arrays=tuple(arrays),
+        scratch_bytes=layout.total_bytes,
+        in_place=(0,) if variant.in_place(geometry) else (),
+        overlaps=() if lead is None else ((0, lead),),
+        encoding=encoding.name,
+        bits=encoding.bits,
+        distinct_values=len(np.unique(layer.codes)),
+        weight_bytes=data.nbytes + table.nbytes,
+        alternatives=alternatives,
+    )

@@ -1,0 +1,1 @@
+"""How the int8 codes of a weight tensor lie in flash: raw, codebook, vectors, sparse."""

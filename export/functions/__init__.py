@@ -1,0 +1,1 @@
+"""Integer functions of int8 codes, as the runtimes compute them."""

@@ -1,0 +1,1 @@
+"""The check: rungs compared, accuracy, footprint and limits."""

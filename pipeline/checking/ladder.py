@@ -1,0 +1,264 @@
+"""The ladder: every runtime compared with the one before it and with the reference.
+
+Two kinds of rung, never mixed. Where the arithmetic is ours (NumPy reference, LiteRT's reference
+kernels, TFLM, C on the host, C on emulated Arm) every tensor must be equal in every element. Where
+it is not (PyTorch, ONNX Runtime, LiteRT's default kernels, which requantize in float) a stated
+tolerance holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgefactor.errors import MissingToolError
+from edgefactor.export.ir import Graph
+from edgefactor.export.onnx_writer import codes_to_graph, quantized_name
+from edgefactor.export.ports import decode_outputs, encode_inputs, input_rows
+from edgefactor.export.reference import find_fatal, run_samples
+from edgefactor.pipeline.bundle import C_FOLDER, GRAPH, INT8_ONNX, TFLITE
+from edgefactor.pipeline.checking.onnx_constants import changed_constant
+from edgefactor.pipeline.inputs.data import Dataset
+from edgefactor.pipeline.report import NotVerified, Rung
+from edgefactor.runtime.emulator import EmulatedRunner
+from edgefactor.runtime.host import HostRunner
+from edgefactor.runtime.litert_runner import LiteRtRunner
+from edgefactor.runtime.onnxruntime_runner import OnnxRuntimeRunner
+from edgefactor.runtime.parity import Mismatch, compare_codes, compare_reals
+from edgefactor.runtime.tflm_runner import TflmRunner
+from edgefactor.targets.description import Target
+
+Codes = NDArray[np.int8]
+Reals = NDArray[np.float32]
+Progress = Callable[[str], None]
+
+#: Float runtimes differ in the order of summation only: relative to the largest output.
+FLOAT_TOLERANCE = 1e-3
+#: Runtimes that requantize in float round some results to the neighbouring code, and later layers
+#: carry that on. What the user reads, the output, must stay this close to the exact result.
+REQUANTIZED_SQNR_DB = 20.0
+#: int8 against float is quantization itself; below this the export has lost the network.
+QUANTIZED_SQNR_DB = 6.0
+REFERENCE = "numpy reference"
+
+
+@dataclass(slots=True)
+class Findings:
+    """What the ladder has found so far."""
+
+    rungs: list[Rung] = field(default_factory=list)
+    not_verified: list[NotVerified] = field(default_factory=list)
+    notes: tuple[str, ...] = ()
+
+    def skip(self, what: str, error: MissingToolError) -> None:
+        """Record a rung that could not run because a tool is missing."""
+        hint = f" ({error.hint})" if error.hint else ""
+        self.leave_out(what, error.message + hint)
+
+    def leave_out(self, what: str, reason: str) -> None:
+        """Record something that is not checked."""
+        self.not_verified.append(NotVerified(what=what, reason=reason))
+
+
+def real_rung(
+    name: str,
+    against: str,
+    expected: Sequence[Reals],
+    found: Sequence[Reals],
+    *,
+    tolerance: float | None = FLOAT_TOLERANCE,
+    min_sqnr_db: float | None = None,
+) -> Rung:
+    """Compare real outputs; the gate is a relative tolerance or a signal-to-noise ratio."""
+    comparison = compare_reals(expected, found)
+    largest = max(float(np.abs(array).max(initial=0.0)) for array in expected)
+    bound = (tolerance or 0.0) * max(largest, 1e-30)
+    count = comparison.samples
+    beyond = sum(
+        # Written so that a NaN counts as beyond.
+        int(np.count_nonzero(~(np.abs(a[:count] - b[:count]) <= bound)))
+        for a, b in zip(expected, found, strict=True)
+    )
+    if tolerance is not None:
+        passed = beyond == 0
+        words = f"largest difference at most {tolerance:g} of the largest output"
+    elif min_sqnr_db is not None:
+        passed = comparison.sqnr_db >= min_sqnr_db
+        words = f"output signal-to-noise ratio at least {min_sqnr_db:g} dB"
+    else:
+        raise ValueError("a rung needs a gate")
+    return Rung(
+        rung=name,
+        compared_with=against,
+        exact_required=False,
+        samples=count,
+        tensors=len(expected),
+        elements=comparison.elements,
+        differing_elements=beyond,
+        max_difference=comparison.max_difference,
+        mean_difference=comparison.mean_difference,
+        unit="real",
+        sqnr_db=_finite(comparison.sqnr_db),
+        argmax_agreement=comparison.argmax_agreement,
+        tolerance=words,
+        passed=passed,
+    )
+
+
+def _finite(sqnr_db: float) -> float | None:
+    """A ratio for the report, where None stands for "equal"."""
+    return None if sqnr_db == float("inf") else sqnr_db
+
+
+def _named(first: Mismatch | None) -> dict[str, Any] | None:
+    """A mismatch as the report keeps it: what JSON can hold."""
+    return None if first is None else {**asdict(first), "index": list(first.index)}
+
+
+class Int8Ladder:
+    """The rungs below the float model, on the files of a bundle.
+
+    Attributes:
+        graph: The int8 Graph.
+        folder: The bundle's folder.
+        target: What the C was generated for.
+        codes: Inputs as codes, ``[n, *shape]``, by tensor name.
+        expected: Every tensor by the NumPy reference, ``[n, *shape]``.
+        fatal: Why LiteRT's reference kernels and TFLM would end the process, or "".
+    """
+
+    def __init__(
+        self, graph: Graph, folder: Path, target: Target, data: Dataset, progress: Progress
+    ) -> None:
+        self.graph, self.folder, self.target = graph, folder, target
+        self.progress = progress
+        self.inputs = data.inputs
+        self.order = [tensor.name for tensor in graph.activations]
+        progress(REFERENCE)
+        self.codes = encode_inputs(graph, data.inputs)
+        self.expected = run_samples(graph, self.codes)
+        self.fatal = find_fatal(graph, self.expected)
+        self.outputs = decode_outputs(graph, self.expected)
+
+    def _rung(self, name: str, found: Mapping[str, Codes], *, exact: bool) -> Rung:
+        comparison = compare_codes(self.expected, found, self.order)
+        count = comparison.samples
+        wanted = [array[:count] for array in self.outputs]
+        got = decode_outputs(
+            self.graph,
+            {
+                port.tensor: found[port.tensor].reshape(-1, *self.graph.tensors[port.tensor].shape)
+                for port in self.graph.outputs
+            },
+        )
+        real = compare_reals(wanted, got)
+        if exact:
+            complete = comparison.tensors == len(self.order)
+            passed = comparison.differing_elements == 0 and complete
+            words = "every element of every tensor equal"
+        else:
+            passed = real.sqnr_db >= REQUANTIZED_SQNR_DB
+            words = f"output signal-to-noise ratio at least {REQUANTIZED_SQNR_DB:g} dB"
+        return Rung(
+            rung=name,
+            compared_with=REFERENCE,
+            exact_required=exact,
+            samples=count,
+            tensors=comparison.tensors,
+            elements=comparison.elements,
+            differing_elements=comparison.differing_elements,
+            max_difference=comparison.max_difference,
+            mean_difference=comparison.mean_difference,
+            unit="codes",
+            sqnr_db=_finite(real.sqnr_db),
+            argmax_agreement=real.argmax_agreement,
+            tolerance=words,
+            passed=passed,
+            first_mismatch=_named(comparison.first),
+        )
+
+    def quantization(self, expected: Sequence[Reals], against: str) -> Rung:
+        """The int8 arithmetic against the float model: what quantization itself costs."""
+        return real_rung(
+            REFERENCE,
+            against,
+            expected,
+            self.outputs,
+            tolerance=None,
+            min_sqnr_db=QUANTIZED_SQNR_DB,
+        )
+
+    def onnxruntime(self) -> Rung:
+        """The QDQ file in ONNX Runtime, every tensor."""
+        name = "onnxruntime int8"
+        self.progress(name)
+        runner = OnnxRuntimeRunner(self.folder / INT8_ONNX)
+        fetched = [quantized_name(tensor) for tensor in self.order]
+        feeds = {
+            port.name: array for port, array in zip(self.graph.inputs, self.inputs, strict=True)
+        }
+        values = runner.run(feeds, fetched)
+        found = {
+            tensor: _restack(values[value], self.graph, tensor)
+            for tensor, value in zip(self.order, fetched, strict=True)
+        }
+        rung = self._rung(name, found, exact=False)
+        # A wrong weight hides in the tolerance for results, so the file's constants are compared.
+        changed = changed_constant(self.folder / INT8_ONNX, self.graph)
+        if changed is None:
+            return rung
+        return replace(
+            rung,
+            passed=False,
+            tolerance=f"{rung.tolerance}, and every constant as in {GRAPH}",
+            first_mismatch=_named(changed),
+        )
+
+    def litert(self, *, reference: bool) -> Rung:
+        """The TFLite file in LiteRT: reference kernels (exact) or the default ones."""
+        runner = LiteRtRunner(self.folder / TFLITE, reference=reference)
+        name = f"litert {'reference' if reference else 'default'}"
+        self.progress(name)
+        return self._rung(name, runner.run(self.codes, self.order), exact=reference)
+
+    def tflm(self) -> Rung:
+        """The TFLite file in TensorFlow Lite Micro's own kernels."""
+        name = "tflm"
+        self.progress(name)
+        runner = TflmRunner(self.folder / TFLITE)
+        return self._rung(name, runner.run(self.codes, self.order), exact=True)
+
+    def c_code(self, runner: HostRunner | EmulatedRunner, name: str, samples: int) -> Rung:
+        """The generated C, every tensor."""
+        self.progress(name)
+        rows = input_rows(self.graph, self.codes)[:samples]
+        return self._rung(name, runner.run(rows), exact=True)
+
+
+def _restack(value: NDArray[np.generic], graph: Graph, tensor: str) -> Codes:
+    """A stack ``[n, 1, ...]`` or ``[n, ...]`` from ONNX -> ``[n, *Graph shape]``."""
+    shape = graph.tensors[tensor].shape
+    codes = np.asarray(value, np.int8)
+    if len(shape) == 4:
+        flat = codes.reshape(-1, shape[3], shape[1], shape[2])
+        codes = codes_to_graph(flat, graph.tensors[tensor])
+    return codes.reshape(-1, *shape)
+
+
+def attempt(findings: Findings, what: str, rung: Callable[[], Rung]) -> None:
+    """Run a rung; a missing tool is recorded, a wrong result is a rung that failed."""
+    try:
+        findings.rungs.append(rung())
+    except MissingToolError as error:
+        findings.skip(what, error)
+
+
+def host_runner(ladder: Int8Ladder) -> AbstractContextManager[HostRunner]:
+    """The bundle's C compiled for this computer: the target's kernels, their DSP parts in C."""
+    return HostRunner(ladder.folder / C_FOLDER)

@@ -1,0 +1,1 @@
+"""Model files: told apart, opened without running their code, and fitted to a module."""

@@ -1,0 +1,202 @@
+"""Example inputs for tracing: their shapes, where they come from, and that the model takes them."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from edgefactor.errors import ModelError, OptionError
+from edgefactor.pipeline.config import InputShape
+from edgefactor.pipeline.inputs.data import Shape
+from edgefactor.pipeline.load import LoadedModel
+
+_SEED = 0
+
+
+def input_names(loaded: LoadedModel) -> tuple[str, ...]:
+    """The names of the parameters of ``forward`` that must be given."""
+    forward = loaded.module.forward
+    if isinstance(loaded.program, torch.jit.ScriptModule):
+        arguments = getattr(loaded.program.forward, "schema").arguments[1:]  # noqa: B009
+        return tuple(_identifier(a.name) for a in arguments if not a.has_default_value())
+    try:
+        parameters = inspect.signature(forward).parameters.values()
+    except (TypeError, ValueError):
+        return ("x",)
+    fixed = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return tuple(p.name for p in parameters if p.kind in fixed and p.default is p.empty)
+
+
+def choose_inputs(
+    loaded: LoadedModel,
+    shapes: Sequence[InputShape] = (),
+    data_shapes: Sequence[Shape] | None = None,
+) -> tuple[Tensor, ...]:
+    """Inputs of batch 1 to trace the model with.
+
+    Args:
+        loaded: The model.
+        shapes: What ``--input-shape`` said; used first.
+        data_shapes: Shapes of the calibration data; used where the model's file carries no inputs.
+
+    Returns:
+        Seeded random float32 tensors of the right shapes, in the order of ``forward``.
+
+    Raises:
+        OptionError: If `shapes` does not fit the model's inputs.
+        ModelError: If nothing says which shape the inputs have.
+    """
+    if shapes:
+        chosen = _ordered(loaded, shapes)
+    elif loaded.example_inputs is not None:
+        chosen = tuple((1, *t.shape[1:]) if t.ndim else () for t in loaded.example_inputs)
+    elif data_shapes is not None:
+        chosen = tuple(data_shapes)
+    else:
+        raise ModelError(
+            "The shape of the model's input is not known",
+            where=loaded.source,
+            found=f"inputs {', '.join(input_names(loaded))}; {first_layer(loaded)}",
+            hint="Give it with the batch first, e.g. --input-shape 1,3,32,32, or give "
+            "--calibration data.",
+        )
+    generator = torch.Generator().manual_seed(_SEED)
+    return tuple(torch.randn(shape, generator=generator) for shape in chosen)
+
+
+def try_model(loaded: LoadedModel, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """Runs the model once.
+
+    Returns:
+        Its outputs, flattened in order.
+
+    Raises:
+        ModelError: If it does not take the inputs (the message says what its first layer takes), or
+            returns something else than float tensors, or not a batch of one, or NaN.
+    """
+    found = ", ".join(str(list(tensor.shape)) for tensor in inputs)
+    try:
+        with torch.no_grad():
+            result = loaded.module(*inputs)
+    except Exception as error:
+        raise ModelError(
+            "The model does not take inputs of this shape",
+            where=loaded.source,
+            found=f"{found}: {_cause(error)}",
+            expected=first_layer(loaded),
+            hint=_batch_hint(loaded, inputs) or "Correct --input-shape, or the layout of the data.",
+        ) from error
+    outputs = tuple(_flatten(result))
+    if not outputs or not all(isinstance(o, Tensor) and o.is_floating_point() for o in outputs):
+        raise ModelError(
+            "The model returns something else than float tensors",
+            where=loaded.source,
+            found=", ".join(_kind(output) for output in outputs) or "nothing",
+            hint="Return the tensors alone from forward, e.g. the scores without arg-max.",
+        )
+    if any(not torch.isfinite(output).all() for output in outputs):
+        raise ModelError(
+            "The model's output is NaN or infinite for a normally distributed input",
+            where=loaded.source,
+            hint="Check the model for divisions by zero, logarithms and exponentials.",
+        )
+    return outputs
+
+
+def first_layer(loaded: LoadedModel) -> str:
+    """What the first layer with weights takes, in words, e.g. ``Conv2d takes [N, 3, H, W]``."""
+    if not isinstance(loaded.program, nn.Module):
+        shapes = [list(tensor.shape) for tensor in loaded.example_inputs or ()]
+        return f"it was exported with {', '.join(map(str, shapes))}" if shapes else "any shape"
+    for name, module in loaded.program.named_modules():
+        kind = getattr(module, "original_name", type(module).__name__)
+        weight = getattr(module, "weight", None)
+        if not isinstance(weight, Tensor):
+            continue
+        place = f"{kind} ({name})" if name else kind
+        if kind.startswith("Conv") and weight.ndim in (3, 4, 5):
+            channels = weight.shape[1] * int(getattr(module, "groups", 1))
+            axes = {3: "L", 4: "H, W", 5: "D, H, W"}[weight.ndim]
+            return f"its first layer {place} takes [N, {channels}, {axes}]"
+        if kind == "Linear":
+            return f"its first layer {place} takes [..., {weight.shape[1]}]"
+        if kind.startswith("BatchNorm"):
+            axes = ", H, W" if kind.endswith("2d") else ""
+            return f"its first layer {place} takes [N, {weight.shape[0]}{axes}]"
+    return "its layers do not say which shape they take"
+
+
+def _ordered(loaded: LoadedModel, shapes: Sequence[InputShape]) -> tuple[Shape, ...]:
+    names = input_names(loaded)
+    for shape in shapes:
+        if shape.dims[0] != 1:
+            raise OptionError(
+                "The batch size must be 1: a microcontroller computes one inference at a time",
+                where="--input-shape",
+                found=",".join(map(str, shape.dims)),
+                expected="1 first, for the batch, then the sizes of one input",
+            )
+        if shape.name and shape.name not in names:
+            raise OptionError(
+                "The model has no such input",
+                where="--input-shape",
+                found=shape.name,
+                expected=", ".join(names),
+            )
+    named = {shape.name: shape.dims for shape in shapes if shape.name}
+    rest = iter([shape.dims for shape in shapes if not shape.name])
+    if len(shapes) != len(named) and named:
+        ordered = [named.get(name) or next(rest, None) for name in names]
+    elif named:
+        ordered = [named.get(name) for name in names]
+    else:
+        return tuple(shape.dims for shape in shapes)
+    if None in ordered or len(ordered) < len(shapes):
+        raise OptionError(
+            "--input-shape does not name every input once",
+            where="--input-shape",
+            expected=" ".join(f"--input-shape {name}=..." for name in names),
+        )
+    return tuple(dims for dims in ordered if dims is not None)
+
+
+def _batch_hint(loaded: LoadedModel, inputs: Sequence[Tensor]) -> str:
+    carried = loaded.example_inputs
+    if carried and any(
+        own.shape[1:] == given.shape[1:] and own.shape[:1] != given.shape[:1]
+        for own, given in zip(carried, inputs, strict=False)
+    ):
+        return "It was exported for another batch size: export it with batch 1 or a dynamic batch."
+    return ""
+
+
+def _flatten(result: Any) -> Iterator[Any]:
+    if isinstance(result, Mapping):
+        for value in result.values():
+            yield from _flatten(value)
+    elif isinstance(result, tuple | list):
+        for value in result:
+            yield from _flatten(value)
+    else:
+        yield result
+
+
+def _kind(value: Any) -> str:
+    return (
+        f"a tensor of {value.dtype}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
+    )
+
+
+def _identifier(name: str) -> str:
+    return re.sub(r"\W", "_", name.split(".")[0])
+
+
+def _cause(error: Exception) -> str:
+    # TorchScript puts its own stack before the cause; plain errors put nothing.
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines[-1] if "Traceback of TorchScript" in str(error) else (lines or [""])[0])[:200]

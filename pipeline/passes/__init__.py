@@ -1,0 +1,1 @@
+"""Passes: ONNX -> ONNX before the lowering, Graph -> Graph after it."""

@@ -1,0 +1,1 @@
+"""Weights that share few values, found or made at export without training."""
