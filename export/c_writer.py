@@ -1,4 +1,4 @@
-"""Writes an int8 Graph as C: data and calls; the kernels are hand-written files beside it.
+"""Writes an integer Graph as C: data and calls; the kernels are hand-written files beside it.
 
 The kernels a model needs are copied from ``runtime/csrc``; ``docs/bundle.md`` describes the folder.
 """
@@ -28,7 +28,7 @@ from edgefactor.export.c_code.layer_code import (
     LayerCode,
     Ref,
 )
-from edgefactor.export.ir import Graph, Op, Port
+from edgefactor.export.ir import DType, Graph, Op, Port
 from edgefactor.export.ops.slice import Slice
 
 KERNEL_FOLDER = Path(__file__).resolve().parent.parent / "runtime" / "csrc"
@@ -165,15 +165,22 @@ class _Layers:
             symbols[array.suffix] = self.printed[array.ctype, content]
         return arrays, symbols
 
-    def _pointer(self, tensor: str) -> str:
-        return f"a + {self.plan.offsets[tensor]}"
+    def _pointer(self, tensor: str, *, typed: bool = False, const: str = "") -> str:
+        place = f"a + {self.plan.offsets[tensor]}"
+        if typed and self.graph.tensors[tensor].dtype is DType.INT16:
+            # By way of void, because the compiler cannot see that the place is even.
+            return f"({const}int16_t *)({const}void *)({place})"
+        return place
 
     def _call(self, op: Op, call: Call, args: str, symbols: Mapping[str, str]) -> str:
+        typed = not call.as_bytes
         pointers = [
-            symbols[name.suffix] if isinstance(name, Ref) else self._pointer(name)
+            symbols[name.suffix]
+            if isinstance(name, Ref)
+            else self._pointer(name, typed=typed, const="const ")
             for name in call.inputs
         ]
-        pointers.append(self._pointer(op.outputs[0]))
+        pointers.append(self._pointer(op.outputs[0], typed=typed))
         if call.scratch:
             offset = self.plan.scratch.get(op.name)
             pointers.append("NULL" if offset is None else f"a + {offset}")

@@ -1,8 +1,8 @@
 """The Graph: tensors and operators as immutable values, the one source of truth of an export.
 
-The same classes hold a network before quantization (float tensors) and after it (int8 activations
-and weights, int32 biases). Passes are plain functions ``Graph -> Graph``; the writers of ONNX,
-TFLite and C read a Graph and derive no number themselves.
+The same classes hold a network before quantization (float tensors) and after it (int8 weights,
+int8 or int16 activations, int32 or int64 biases). Passes are plain functions ``Graph -> Graph``;
+the writers of ONNX, TFLite and C read a Graph and derive no number themselves.
 
 Layout: activations of convolution-like operators have rank 4, batch 1, channels last (NHWC).
 """
@@ -24,13 +24,21 @@ class DType(StrEnum):
     """Element types a Graph may hold."""
 
     INT8 = "int8"
+    INT16 = "int16"
     INT32 = "int32"
+    INT64 = "int64"
     FLOAT32 = "float32"
 
     @property
     def bytes(self) -> int:
         """Size of one element in bytes."""
-        return 1 if self is DType.INT8 else 4
+        return np.dtype(str(self)).itemsize
+
+    @property
+    def code_range(self) -> tuple[int, int]:
+        """Lowest and highest value of an integer type."""
+        info = np.iinfo(str(self))
+        return int(info.min), int(info.max)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

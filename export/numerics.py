@@ -14,12 +14,13 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from edgefactor.export.ir import Quantization
+from edgefactor.export.ir import Array, DType, Quantization
 
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float32]
 
 INT8_MIN, INT8_MAX = -128, 127
+INT16_MAX = 32767
 INT32_MIN, INT32_MAX = -(2**31), 2**31 - 1
 WEIGHT_MAX = 127
 
@@ -111,8 +112,23 @@ def choose_quantization(low: float, high: float) -> Quantization:
     return Quantization(scales=(scale,), zero_point=zero_point)
 
 
-def quantize(real: NDArray[np.generic], quantization: Quantization) -> NDArray[np.int8]:
-    """Real values -> int8 codes of a per-tensor quantization, saturating.
+def choose_symmetric(low: float, high: float) -> Quantization:
+    """The int16 quantization that covers [low, high]: zero point 0, as TFLite's 16-bit scheme."""
+    largest = max(abs(float(low)), abs(float(high)))
+    if largest < 1e-9:
+        return Quantization(scales=(float32(1.0 / 32768),))
+    return Quantization(scales=(float32(largest / INT16_MAX),))
+
+
+def choose_for(dtype: DType, low: float, high: float) -> Quantization:
+    """The quantization of an activation of a type: int8 asymmetric, int16 symmetric."""
+    return choose_symmetric(low, high) if dtype is DType.INT16 else choose_quantization(low, high)
+
+
+def quantize(
+    real: NDArray[np.generic], quantization: Quantization, dtype: DType = DType.INT8
+) -> Array:
+    """Real values -> int8 or int16 codes of a per-tensor quantization, saturating.
 
     Computed in float32 with halves to even, as ONNX's QuantizeLinear is defined; the generated C
     does the same. NaN becomes the lowest code.
@@ -120,12 +136,14 @@ def quantize(real: NDArray[np.generic], quantization: Quantization) -> NDArray[n
     with np.errstate(over="ignore"):
         scaled = np.asarray(real, np.float32) / np.float32(quantization.scale)
     # Beyond three times the range of codes every zero point saturates; int64 would not hold it.
-    steps = np.nan_to_num(np.clip(np.rint(scaled), -512.0, 512.0), nan=-512.0)
+    low, high = dtype.code_range
+    reach = 2.0 * (high - low + 1)
+    steps = np.nan_to_num(np.clip(np.rint(scaled), -reach, reach), nan=-reach)
     codes = steps.astype(np.int64) + quantization.zero_point
-    return np.asarray(np.clip(codes, INT8_MIN, INT8_MAX), np.int8)
+    return np.asarray(np.clip(codes, low, high), str(dtype))
 
 
 def dequantize(codes: NDArray[np.integer], quantization: Quantization) -> FloatArray:
-    """int8 codes -> real values (float32) of a per-tensor quantization."""
+    """int8 or int16 codes -> real values (float32) of a per-tensor quantization."""
     centred = codes.astype(np.int32) - quantization.zero_point
     return (centred * np.float32(quantization.scale)).astype(np.float32)

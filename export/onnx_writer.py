@@ -1,9 +1,13 @@
-"""Writes a Graph as ONNX: plain float before quantization, QDQ int8 after it.
+"""Writes a Graph as ONNX: plain float before quantization, QDQ integers after it.
 
 The files take and return the arrays that the PyTorch model takes and returns (float32, channels
 first). In the int8 file every activation passes through QuantizeLinear and DequantizeLinear with
 the Graph's own scale, and weights are int8 initializers with theirs, so no runtime re-derives a
 number. Rank-4 tensors of the Graph (NHWC) appear as NCHW.
+
+ONNX's own QuantizeLinear has int16 from operator set 21 on, which changes other operators; ONNX
+Runtime's of the same name, in its domain ``com.microsoft``, has it with any. It is used for 16-bit
+tensors only.
 """
 
 from __future__ import annotations
@@ -17,12 +21,15 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from edgefactor.export import ops
-from edgefactor.export.ir import Array, Graph, Port, Tensor
+from edgefactor.export.ir import Array, DType, Graph, Port, Tensor
 
 OPSET = 17
 IR_VERSION = 8
+#: Domain of ONNX Runtime's own operators, and their version.
+RUNTIME_DOMAIN, RUNTIME_OPSET = "com.microsoft", 1
 TO_NCHW = (0, 3, 1, 2)
 TO_NHWC = (0, 2, 3, 1)
+_ELEMENT_TYPES = {DType.INT8: TensorProto.INT8, DType.INT16: TensorProto.INT16}
 
 
 def onnx_shape(tensor: Tensor) -> tuple[int, ...]:
@@ -38,7 +45,7 @@ def real_name(tensor: str) -> str:
 
 
 def quantized_name(tensor: str) -> str:
-    """The ONNX value that holds the int8 codes of an activation of the Graph."""
+    """The ONNX value that holds the codes of an activation of the Graph."""
     return f"{tensor}/codes"
 
 
@@ -50,6 +57,7 @@ class _Writer:
         self.nodes: list[onnx.NodeProto] = []
         self.initializers: list[onnx.TensorProto] = []
         self.values: dict[str, str] = {}
+        self.domains: set[str] = set()
         self.count = 0
         self.scope = ""
 
@@ -85,28 +93,43 @@ class _Writer:
 
     def read_weights(self, tensor: str, perm: tuple[int, ...]) -> str:
         source = self.graph.tensors[tensor]
-        codes = self.initializer(np.transpose(source.values, perm), "constant")
         quantization = source.quantization
+        if quantization is not None and source.dtype is DType.INT64:
+            # No DequantizeLinear takes int64: the bias of a layer on 16-bit activations.
+            return self.initializer(_dequantized(source, perm), "constant")
+        codes = self.initializer(np.transpose(source.values, perm), "constant")
         if quantization is None:
             return codes
         if quantization.axis is None:
             scale = self.initializer(np.array(quantization.scale, np.float32), "scale")
             zero = self.initializer(np.array(quantization.zero_point, source.values.dtype), "zero")
-            return self.node("DequantizeLinear", [codes, scale, zero])
+            fields = self.domain_of(source)
+            return self.node("DequantizeLinear", [codes, scale, zero], **fields)
         scale = self.initializer(np.array(quantization.scales, np.float32), "scales")
         axis = perm.index(quantization.axis)
         return self.node("DequantizeLinear", [codes, scale], axis=axis)
 
+    def domain_of(self, tensor: Tensor) -> dict[str, str]:
+        """Whose QuantizeLinear and DequantizeLinear take a tensor's type."""
+        if tensor.dtype is not DType.INT16:
+            return {}
+        self.domains.add(RUNTIME_DOMAIN)
+        return {"domain": RUNTIME_DOMAIN}
+
     def write(self, tensor: str, value: str) -> None:
-        quantization = self.graph.tensors[tensor].quantization
+        target = self.graph.tensors[tensor]
+        quantization = target.quantization
         if quantization is None:
             self.values[tensor] = self.named_node("Identity", [value], real_name(tensor))
             return
         scale = self.initializer(np.array(quantization.scale, np.float32), "scale")
-        zero = self.initializer(np.array(quantization.zero_point, np.int8), "zero")
-        codes = self.named_node("QuantizeLinear", [value, scale, zero], quantized_name(tensor))
+        zero = self.initializer(np.array(quantization.zero_point, str(target.dtype)), "zero")
+        fields = self.domain_of(target)
+        codes = self.named_node(
+            "QuantizeLinear", [value, scale, zero], quantized_name(tensor), **fields
+        )
         self.values[tensor] = self.named_node(
-            "DequantizeLinear", [codes, scale, zero], real_name(tensor)
+            "DequantizeLinear", [codes, scale, zero], real_name(tensor), **fields
         )
 
     def reorder(self, value: str, shape: tuple[int, ...], perm: tuple[int, ...]) -> str:
@@ -159,9 +182,9 @@ def write_onnx(graph: Graph, *, extra_outputs: Sequence[str] = ()) -> onnx.Model
     """An ONNX model with the Graph's arithmetic on real values.
 
     Args:
-        graph: A float or an int8 Graph.
+        graph: A float or an integer Graph.
         extra_outputs: Graph tensors to add as outputs (NCHW if of rank 4): float values of a float
-            Graph, int8 codes of an int8 Graph.
+            Graph, codes of an integer Graph.
     """
     writer = _Writer(graph)
     for port in graph.inputs:
@@ -181,7 +204,7 @@ def write_onnx(graph: Graph, *, extra_outputs: Sequence[str] = ()) -> onnx.Model
         else:
             outputs.append(
                 helper.make_tensor_value_info(
-                    quantized_name(name), TensorProto.INT8, onnx_shape(tensor)
+                    quantized_name(name), _ELEMENT_TYPES[tensor.dtype], onnx_shape(tensor)
                 )
             )
     model = helper.make_model(
@@ -192,7 +215,10 @@ def write_onnx(graph: Graph, *, extra_outputs: Sequence[str] = ()) -> onnx.Model
             outputs,
             writer.initializers,
         ),
-        opset_imports=[helper.make_opsetid("", OPSET)],
+        opset_imports=[
+            helper.make_opsetid("", OPSET),
+            *(helper.make_opsetid(name, RUNTIME_OPSET) for name in writer.domains),
+        ],
         producer_name="edgefactor",
     )
     model.ir_version = IR_VERSION
@@ -203,8 +229,14 @@ def _value_info(name: str, shape: tuple[int, ...]) -> onnx.ValueInfoProto:
     return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
 
 
-def codes_to_graph(codes: NDArray[np.int8], tensor: Tensor) -> NDArray[np.int8]:
-    """int8 values fetched from ONNX Runtime -> the Graph's layout."""
+def _dequantized(tensor: Tensor, perm: tuple[int, ...]) -> NDArray[np.float32]:
+    """The real values of a constant quantized along its only axis."""
+    real = tensor.values.astype(np.float64) * np.array(tensor.quant.scales)
+    return np.transpose(real, perm).astype(np.float32)
+
+
+def codes_to_graph(codes: Array, tensor: Tensor) -> Array:
+    """Codes fetched from ONNX Runtime -> the Graph's layout."""
     if len(tensor.shape) != 4:
         return codes
     return np.transpose(codes, TO_NHWC)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from edgefactor.export import numerics
 from edgefactor.export.ir import Graph
 
+#: Networks take and return no other codes.
 Codes = NDArray[np.int8]
 Reals = NDArray[np.float32]
 
@@ -20,7 +21,7 @@ def encode_inputs(graph: Graph, inputs: Sequence[Reals]) -> dict[str, Codes]:
     for port, array in zip(graph.inputs, inputs, strict=True):
         tensor = graph.tensors[port.tensor]
         stored = port.to_graph(array, tensor.shape).reshape(len(array), *tensor.shape)
-        codes[tensor.name] = numerics.quantize(stored, tensor.quant)
+        codes[tensor.name] = np.asarray(numerics.quantize(stored, tensor.quant), np.int8)
     return codes
 
 

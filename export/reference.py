@@ -1,8 +1,9 @@
-"""Runs an int8 Graph in NumPy: the definition that every other runtime is compared with."""
+"""Runs an integer Graph in NumPy: the definition that every other runtime is compared with."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,18 +12,19 @@ from threadpoolctl import threadpool_limits
 from edgefactor.export import ops
 from edgefactor.export.ir import Array, Graph
 
+#: int8 or int16, as the tensor says.
+Codes = NDArray[Any]
 
-def run_reference(
-    graph: Graph, inputs: Mapping[str, NDArray[np.int8]]
-) -> dict[str, NDArray[np.int8]]:
+
+def run_reference(graph: Graph, inputs: Mapping[str, Codes]) -> dict[str, Codes]:
     """Compute every activation for one sample.
 
     Args:
         graph: int8 Graph.
-        inputs: Input tensor name -> int8 codes in the Graph's layout and shape.
+        inputs: Input tensor name -> codes in the Graph's layout and shape.
 
     Returns:
-        Tensor name -> int8 codes, inputs included.
+        Tensor name -> codes, inputs included.
     """
     values: dict[str, Array] = {
         name: tensor.data for name, tensor in graph.tensors.items() if tensor.data is not None
@@ -37,7 +39,7 @@ def run_reference(
     return results
 
 
-def find_fatal(graph: Graph, values: Mapping[str, NDArray[np.int8]]) -> str:
+def find_fatal(graph: Graph, values: Mapping[str, Codes]) -> str:
     """Why LiteRT's reference kernels or TFLM would end the process on these values, or "".
 
     Args:
@@ -53,9 +55,7 @@ def find_fatal(graph: Graph, values: Mapping[str, NDArray[np.int8]]) -> str:
     return ""
 
 
-def run_samples(
-    graph: Graph, inputs: Mapping[str, NDArray[np.int8]]
-) -> dict[str, NDArray[np.int8]]:
+def run_samples(graph: Graph, inputs: Mapping[str, Codes]) -> dict[str, Codes]:
     """Compute every activation for ``n`` samples.
 
     Args:

@@ -17,9 +17,12 @@ from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
 from edgefactor.export import ops
-from edgefactor.export.ir import DType, Graph, Quantization, Tensor
+from edgefactor.export.ir import Array, DType, Graph, Quantization, Tensor, constant
 
-_TYPES = {DType.INT8: schema.TensorType.INT8, DType.INT32: schema.TensorType.INT32}
+_TYPES = {
+    dtype: getattr(schema.TensorType, dtype.name)
+    for dtype in (DType.INT8, DType.INT16, DType.INT32, DType.INT64)
+}
 _SCHEMA_VERSION = 3
 #: Alignment of constant data that the schema demands and that devices rely on, in bytes.
 _DATA_ALIGNMENT = 16
@@ -76,20 +79,19 @@ class _Writer:
         return self._add(Tensor(name=name, shape=array.shape, dtype=DType.INT32, data=array))
 
     def int8(self, data: NDArray[np.int8], quantization: Quantization, name: str) -> int:
-        return self._add(
-            Tensor(
-                name=name,
-                shape=data.shape,
-                dtype=DType.INT8,
-                quantization=quantization,
-                data=data,
-            )
-        )
+        return self.constant(data, quantization, name)
 
-    def temporary(self, shape: tuple[int, ...], quantization: Quantization, name: str) -> int:
-        return self._add(
-            Tensor(name=name, shape=shape, dtype=DType.INT8, quantization=quantization)
-        )
+    def constant(self, data: Array, quantization: Quantization, name: str) -> int:
+        return self._add(constant(name, data, quantization))
+
+    def temporary(
+        self,
+        shape: tuple[int, ...],
+        quantization: Quantization,
+        name: str,
+        dtype: DType = DType.INT8,
+    ) -> int:
+        return self._add(Tensor(name=name, shape=shape, dtype=dtype, quantization=quantization))
 
     def int32_temporary(self, shape: tuple[int, ...], name: str) -> int:
         return self._add(Tensor(name=name, shape=shape, dtype=DType.INT32))

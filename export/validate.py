@@ -6,7 +6,7 @@ import numpy as np
 
 from edgefactor.errors import ModelError
 from edgefactor.export import ops
-from edgefactor.export.ir import DType, Graph
+from edgefactor.export.ir import DType, Graph, Op
 from edgefactor.export.numerics import float32
 
 
@@ -52,7 +52,24 @@ def validate(graph: Graph, step: str, *, quantized: bool = False) -> Graph:
             _fail(graph, step, "nothing defines it", f"output {port.name}")
     if quantized:
         _check_integers(graph, step)
+        for op in graph.ops:
+            _check_widths(graph, step, op)
     return graph
+
+
+def _check_widths(graph: Graph, step: str, op: Op) -> None:
+    """All activations of an operator have one type, which its family can compute."""
+    family = ops.family_of(op)
+    found = {
+        graph.tensors[name].dtype
+        for name in (*op.inputs, *op.outputs)
+        if graph.tensors[name].data is None
+    }
+    words = " and ".join(sorted(found))
+    if not found <= set(family.widths(op)):
+        _fail(graph, step, f"it has activations of {words}", f"operator {op.name}")
+    if len(found) > 1 and not family.mixes_widths:
+        _fail(graph, step, f"it mixes activations of {words}", f"operator {op.name}")
 
 
 def _check_integers(graph: Graph, step: str) -> None:
@@ -65,3 +82,5 @@ def _check_integers(graph: Graph, step: str) -> None:
             _fail(graph, step, "it has a scale that is not positive", f"tensor {name}")
         if any(s != float32(s) for s in tensor.quant.scales):
             _fail(graph, step, "it has a scale that is no float32", f"tensor {name}")
+        if tensor.dtype is DType.INT16 and tensor.quant.zero_point:
+            _fail(graph, step, "it is int16 with a zero point", f"tensor {name}")

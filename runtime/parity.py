@@ -26,7 +26,7 @@ class Mismatch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CodeComparison:
-    """int8 tensors of one runtime against those of another, element by element.
+    """Integer tensors of one runtime against those of another, element by element.
 
     Attributes:
         samples: Inputs compared.
@@ -71,13 +71,14 @@ class RealComparison:
 
 
 def compare_codes(
-    expected: Mapping[str, NDArray[np.int8]],
-    found: Mapping[str, NDArray[np.int8]],
+    expected: Mapping[str, NDArray[np.integer]],
+    found: Mapping[str, NDArray[np.integer]],
     order: Sequence[str],
 ) -> CodeComparison:
-    """Compare int8 tensors ``[n, ...]``, those of ``order`` that ``found`` holds.
+    """Compare int8 or int16 tensors ``[n, ...]``, those of ``order`` that ``found`` holds.
 
     Samples that only one side has are left out; element order must be the same, shapes need not.
+    Where an int16 tensor is expected, ``found`` may hold its bytes, as the traced C reports them.
     """
     names = [name for name in order if name in found and name in expected]
     samples = elements = differing = largest = 0
@@ -86,8 +87,8 @@ def compare_codes(
     for name in names:
         count = min(len(expected[name]), len(found[name]))
         wanted = expected[name][:count]
-        got = found[name][:count].reshape(wanted.shape)
-        difference = np.abs(wanted.astype(np.int16) - got.astype(np.int16))
+        got = as_elements(found[name][:count], wanted.dtype).reshape(wanted.shape)
+        difference = np.abs(wanted.astype(np.int32) - got.astype(np.int32))
         wrong = int(np.count_nonzero(difference))
         samples, elements, differing = count, elements + wanted.size, differing + wrong
         largest = max(largest, int(difference.max(initial=0)))
@@ -111,6 +112,14 @@ def compare_codes(
         mean_difference=total / elements if elements else 0.0,
         first=first,
     )
+
+
+def as_elements(values: NDArray[np.integer], dtype: np.dtype[np.integer]) -> NDArray[np.integer]:
+    """Bytes ``[n, bytes]`` of tensors of a type as its elements; anything else as it is."""
+    if values.dtype != np.int8 or dtype.itemsize == 1:
+        return values
+    little = np.ascontiguousarray(values).view(dtype.newbyteorder("<"))
+    return little.astype(dtype)
 
 
 def compare_reals(

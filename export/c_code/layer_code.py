@@ -103,6 +103,8 @@ class Call:
         args: Its fields in the order of the struct's declaration.
         inputs: Names of the Graph tensors passed as pointers, in order; a Ref for a constant one.
         scratch: Whether the function takes a scratch pointer (NULL if the layer needs none).
+        as_bytes: Whether the function takes tensors of any type as bytes (``int8_t *``); else int16
+            tensors are passed as ``int16_t *``.
     """
 
     function: str
@@ -110,6 +112,7 @@ class Call:
     args: Mapping[str, CValue]
     inputs: tuple[str | Ref, ...]
     scratch: bool = False
+    as_bytes: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

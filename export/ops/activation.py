@@ -6,8 +6,7 @@ from typing import Literal
 
 import numpy as np
 
-from edgefactor.export.ir import Quantization
-from edgefactor.export.numerics import INT8_MAX, INT8_MIN
+from edgefactor.export.ir import DType, Quantization
 from edgefactor.export.ops.family import OnnxBuilder
 
 #: The names are TFLite's, in lower case.
@@ -16,18 +15,21 @@ Activation = Literal["none", "relu", "relu6"]
 _CEILING = 6.0
 
 
-def activation_range(activation: Activation, quantization: Quantization) -> tuple[int, int]:
-    """The closed interval of int8 codes that an activation leaves.
+def activation_range(
+    activation: Activation, quantization: Quantization, dtype: DType = DType.INT8
+) -> tuple[int, int]:
+    """The closed interval of codes of a type that an activation leaves.
 
     The upper end of ReLU6 is rounded in float32 with halves away from zero, as TFLite does.
     """
-    zero, high = quantization.zero_point, INT8_MAX
+    low, high = dtype.code_range
+    zero = quantization.zero_point
     if activation == "none":
-        return INT8_MIN, INT8_MAX
+        return low, high
     if activation == "relu6":
         steps = np.float32(_CEILING) / np.float32(quantization.scale)
-        high = min(INT8_MAX, zero + int(np.floor(float(steps) + 0.5)))
-    return max(INT8_MIN, zero), high
+        high = min(high, zero + int(np.floor(float(steps) + 0.5)))
+    return max(low, zero), high
 
 
 def activation_onnx(activation: Activation, value: str, builder: OnnxBuilder) -> str:

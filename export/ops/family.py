@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from edgefactor.export import numerics
 from edgefactor.export.c_code.layer_code import CTarget, LayerCode
-from edgefactor.export.ir import Array, Graph, Op, Quantization, Tensor, constant
+from edgefactor.export.ir import Array, DType, Graph, Op, Quantization, Tensor, constant
 
 Shape = tuple[int, ...]
 #: How an output gets its scale: from its own calibrated range, the same as the activations it is
@@ -110,7 +110,7 @@ class Quantizer(Protocol):
     """Settles constants once the activations have their scales (``pipeline/quantize.py``)."""
 
     def tensor(self, name: str) -> Tensor:
-        """A tensor; activations are int8 with their final quantization, constants still float."""
+        """A tensor; activations have their final quantization, constants are still float."""
 
     def put(self, tensor: Tensor) -> str:
         """Add or replace a tensor; returns its name."""
@@ -150,8 +150,17 @@ class TfliteBuilder(Protocol):
     def int8(self, data: NDArray[np.int8], quantization: Quantization, name: str) -> int:
         """Index of a new int8 constant."""
 
-    def temporary(self, shape: Shape, quantization: Quantization, name: str) -> int:
-        """Index of a new int8 activation that the Graph does not hold."""
+    def constant(self, data: Array, quantization: Quantization, name: str) -> int:
+        """Index of a new constant of the array's type."""
+
+    def temporary(
+        self,
+        shape: Shape,
+        quantization: Quantization,
+        name: str,
+        dtype: DType = DType.INT8,
+    ) -> int:
+        """Index of a new activation that the Graph does not hold."""
 
     def int32_temporary(self, shape: Shape, name: str) -> int:
         """Index of a new int32 activation: indices into a table."""
@@ -175,6 +184,8 @@ class Family(ABC):
     op: ClassVar[type[Op]]
     #: ONNX operators that ``lower`` takes; empty for operators that only passes create.
     onnx_ops: ClassVar[tuple[str, ...]] = ()
+    #: Whether activations of different types may meet in one operator.
+    mixes_widths: ClassVar[bool] = False
 
     @abstractmethod
     def lower(self, node: Node, lowering: Lowering) -> None:
@@ -188,23 +199,34 @@ class Family(ABC):
     def output_rule(self, op: Any) -> OutputRule:
         """How the output's quantization is decided."""
 
+    def widths(self, op: Any) -> tuple[DType, ...]:
+        """The types that its activations may have, all of them the same one."""
+        return (DType.INT8,)
+
     def quantize(self, op: Any, quantizer: Quantizer) -> Op:
-        """Make the float constants of an operator integer; by default each per tensor."""
+        """Make the float constants of an operator integer; by default each per tensor.
+
+        They get the type of its activations.
+        """
+        dtype = quantizer.tensor(op.outputs[0]).dtype
         names = []
         for name in op.inputs:
             tensor = quantizer.tensor(name)
             if tensor.data is not None and tensor.dtype == "float32":
                 real = np.asarray(tensor.data, np.float32)
-                chosen = numerics.choose_quantization(float(real.min()), float(real.max()))
-                quantizer.put(constant(name, numerics.quantize(real, chosen), chosen))
+                chosen = numerics.choose_for(dtype, float(real.min()), float(real.max()))
+                quantizer.put(constant(name, numerics.quantize(real, chosen, dtype), chosen))
             names.append(name)
         return replace_inputs(op, tuple(names))
 
     @abstractmethod
     def reference(
         self, op: Any, inputs: Sequence[Tensor], output: Tensor, values: Sequence[Array]
-    ) -> NDArray[np.int8]:
-        """The integer result, in plain NumPy: what every other implementation must equal."""
+    ) -> Array:
+        """The integer result, in plain NumPy: what every other implementation must equal.
+
+        Its type is the output's: int8, or int16 where ``widths`` says so.
+        """
 
     def fatal(self, op: Any, inputs: Sequence[Tensor], values: Sequence[Array]) -> str:
         """Why the kernels of LiteRT and TFLM would end the whole process on these values.

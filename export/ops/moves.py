@@ -17,11 +17,19 @@ FILL_SOURCES = ("ef_move.h", "ef_fill_s8.c")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Axis:
-    """One loop of a copy, in elements of one byte."""
+    """One loop of a copy, in elements."""
 
     count: int
     in_step: int
     out_step: int
+
+    def scaled(self, width: int) -> Axis:
+        """The same loop over elements of ``width`` bytes, in bytes."""
+        return Axis(count=self.count, in_step=self.in_step * width, out_step=self.out_step * width)
+
+
+def _bytes_of_element(width: int) -> Axis:
+    return Axis(count=width, in_step=1, out_step=1)
 
 
 def row_major_steps(shape: Sequence[int]) -> tuple[int, ...]:
@@ -59,16 +67,28 @@ def is_one_block(axes: Sequence[Axis]) -> bool:
 
 
 def move_call(
-    op: Op, source: str | Ref, axes: Sequence[Axis], *, in_start: int = 0, out_start: int = 0
+    op: Op,
+    source: str | Ref,
+    axes: Sequence[Axis],
+    *,
+    in_start: int = 0,
+    out_start: int = 0,
+    width: int = 1,
 ) -> Call:
     """A call of ``ef_move_s8`` that copies ``axes`` of the tensor ``source`` to the op's output.
 
-    ``source`` is a Ref where it is a constant of the layer.
+    Args:
+        op: The operator, for errors.
+        source: A Ref where it is a constant of the layer.
+        axes: Loops over elements.
+        in_start: Element of the source that is read first.
+        out_start: Element of the output that is written first.
+        width: Bytes of an element.
 
     Raises:
         UnsupportedOperatorError: More than ``LOOPS`` loops are left after merging.
     """
-    loops = list(merge_axes(axes))
+    loops = list(merge_axes([*(axis.scaled(width) for axis in axes), _bytes_of_element(width)]))
     block = 1
     if loops and loops[-1].in_step == 1 and loops[-1].out_step == 1:
         block = loops.pop().count
@@ -83,21 +103,24 @@ def move_call(
     fill = [Axis(count=1, in_step=0, out_step=0)] * (LOOPS - len(loops))
     padded = [*fill, *loops]
     args: Mapping[str, CValue] = {
-        "in_start": in_start,
-        "out_start": out_start,
+        "in_start": in_start * width,
+        "out_start": out_start * width,
         "block": block,
         "count": tuple(axis.count for axis in padded),
         "in_step": tuple(axis.in_step for axis in padded),
         "out_step": tuple(axis.out_step for axis in padded),
     }
-    return Call(function="ef_move_s8", struct="ef_move_args", args=args, inputs=(source,))
+    return Call(
+        function="ef_move_s8", struct="ef_move_args", args=args, inputs=(source,), as_bytes=True
+    )
 
 
 def fill_call(total: int, code: int) -> Call:
-    """A call of ``ef_fill_s8`` that sets the whole output to one code."""
+    """A call of ``ef_fill_s8`` that sets all bytes of the output to one value."""
     return Call(
         function="ef_fill_s8",
         struct="ef_fill_args",
         args={"bytes": total, "value": code},
         inputs=(),
+        as_bytes=True,
     )

@@ -1,4 +1,7 @@
-"""Requantize: the same real values at another scale, int8 to int8. Made by the quantizer only."""
+"""Requantize: the same real values at another scale or in another width. Made by passes only.
+
+Where 8-bit and 16-bit activations meet, this is the border.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +10,12 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edgefactor.export import numerics
-from edgefactor.export.c_code.layer_code import CTarget, LayerCode
+from edgefactor.export.c_code.layer_code import Call, CTarget, LayerCode
 from edgefactor.export.c_code.unary_code import CODES, unary_code
-from edgefactor.export.ir import Array, Graph, Op, Quantization, Tensor
-from edgefactor.export.numerics import INT8_MAX, INT8_MIN, IntArray
+from edgefactor.export.ir import Array, DType, Graph, Op, Quantization, Tensor
+from edgefactor.export.numerics import IntArray
 from edgefactor.export.ops.family import (
     Family,
     Lowering,
@@ -24,24 +26,32 @@ from edgefactor.export.ops.family import (
     TfliteBuilder,
 )
 
+_SHORT = {DType.INT8: "s8", DType.INT16: "s16"}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Requantize(Op):
     """Input: activation of any shape."""
 
 
-def requantize_codes(codes: IntArray, source: Quantization, target: Quantization) -> IntArray:
-    """Codes at the target's scale, saturated; TFLite's QUANTIZE from int8 to int8."""
+def requantize_codes(
+    codes: IntArray, source: Quantization, target: Quantization, dtype: DType = DType.INT8
+) -> IntArray:
+    """Codes at the target's scale, saturated to its type; TFLite's QUANTIZE between integers."""
     multiplier, shift = numerics.quantize_multiplier(source.scale / target.scale)
     centred = np.asarray(codes, np.int64) - source.zero_point
     scaled = numerics.multiply_by_quantized_multiplier(centred, multiplier, shift)
-    return np.clip(scaled + target.zero_point, INT8_MIN, INT8_MAX)
+    return np.clip(scaled + target.zero_point, *dtype.code_range)
 
 
 class RequantizeFamily(Family):
     """TFLite's QUANTIZE."""
 
     op = Requantize
+    mixes_widths = True
+
+    def widths(self, op: Requantize) -> tuple[DType, ...]:
+        return (DType.INT8, DType.INT16)
 
     def lower(self, node: Node, lowering: Lowering) -> NoReturn:
         lowering.unsupported(node, "no ONNX operator becomes a Requantize", "export a float model")
@@ -54,9 +64,10 @@ class RequantizeFamily(Family):
 
     def reference(
         self, op: Requantize, inputs: Sequence[Tensor], output: Tensor, values: Sequence[Array]
-    ) -> NDArray[np.int8]:
-        codes = requantize_codes(values[0].astype(np.int64), inputs[0].quant, output.quant)
-        return codes.astype(np.int8)
+    ) -> Array:
+        codes = values[0].astype(np.int64)
+        result = requantize_codes(codes, inputs[0].quant, output.quant, output.dtype)
+        return result.astype(str(output.dtype))
 
     def write_onnx(self, op: Requantize, graph: Graph, builder: OnnxBuilder) -> None:
         # The pair of QuantizeLinear and DequantizeLinear behind every value is the operator.
@@ -68,9 +79,40 @@ class RequantizeFamily(Family):
 
     def layer_code(self, op: Requantize, graph: Graph, target: CTarget) -> LayerCode:
         x, output = graph.tensors[op.inputs[0]], graph.tensors[op.outputs[0]]
+        if DType.INT16 in (x.dtype, output.dtype):
+            return _wide_code(x, output)
         table = requantize_codes(CODES, x.quant, output.quant)
         slope = x.quant.scale / output.quant.scale
         return unary_code(table, x.name, x.elements, slope, target)
+
+
+def _wide_code(x: Tensor, output: Tensor) -> LayerCode:
+    """The kernel for other pairs than int8 and int8, where a table would be too long."""
+    multiplier, shift = numerics.quantize_multiplier(x.quant.scale / output.quant.scale)
+    ends = tuple(dict.fromkeys(_SHORT[tensor.dtype] for tensor in (x, output)))
+    function = "_".join(("ef_requantize", *ends))
+    call = Call(
+        function=function,
+        struct="ef_requantize_args",
+        args={
+            "count": x.elements,
+            "in_zero_point": x.quant.zero_point,
+            "out_zero_point": output.quant.zero_point,
+            "multiplier": multiplier,
+            "shift": shift,
+        },
+        inputs=(x.name,),
+    )
+    return LayerCode(
+        calls=(call,),
+        sources=(
+            f"{function}.c",
+            "ef_requantize.h",
+            "ef_numerics.h",
+            "ef_wide.h" if output.dtype is DType.INT16 else "ef_saturate.h",
+        ),
+        in_place=(0,) if x.dtype is DType.INT16 else (),
+    )
 
 
 FAMILY = RequantizeFamily()

@@ -34,7 +34,7 @@ from edgefactor.runtime.parity import Mismatch, compare_codes, compare_reals
 from edgefactor.runtime.tflm_runner import TflmRunner
 from edgefactor.targets.description import Target
 
-Codes = NDArray[np.int8]
+Codes = NDArray[Any]
 Reals = NDArray[np.float32]
 Progress = Callable[[str], None]
 
@@ -244,7 +244,7 @@ class Int8Ladder:
 def _restack(value: NDArray[np.generic], graph: Graph, tensor: str) -> Codes:
     """A stack ``[n, 1, ...]`` or ``[n, ...]`` from ONNX -> ``[n, *Graph shape]``."""
     shape = graph.tensors[tensor].shape
-    codes = np.asarray(value, np.int8)
+    codes = np.asarray(value, str(graph.tensors[tensor].dtype))
     if len(shape) == 4:
         flat = codes.reshape(-1, shape[3], shape[1], shape[2])
         codes = codes_to_graph(flat, graph.tensors[tensor])

@@ -24,6 +24,10 @@ def with_scale(scale: float) -> Callable[[Graph], Graph]:
     return with_tensor("add", quantization=Quantization(scales=(scale,)))
 
 
+def with_wide(name: str) -> Callable[[Graph], Graph]:
+    return with_tensor(name, dtype=DType.INT16, quantization=Quantization(scales=(0.5,)))
+
+
 def without(name: str) -> Callable[[Graph], Graph]:
     return lambda graph: replace(
         graph, tensors={n: t for n, t in graph.tensors.items() if n != name}
@@ -41,6 +45,8 @@ FAULTS: dict[str, tuple[Callable[[Graph], Graph], str]] = {
     "scale below 0": (with_scale(-1.0), "not positive"),
     "scale that is no number": (with_scale(float("nan")), "not positive"),
     "scale of 64 bits": (with_scale(0.1), "no float32"),
+    "zero point of int16": (with_tensor("add", dtype=DType.INT16), "with a zero point"),
+    "two widths": (with_wide("add"), "activations of int16 and int8"),
     "tensor missing": (without("add"), "no tensor"),
     "output of nothing": (lambda g: replace(g, ops=g.ops[:-1]), "nothing defines it"),
 }

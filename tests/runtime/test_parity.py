@@ -60,6 +60,18 @@ def test_the_largest_difference_does_not_wrap() -> None:
     assert compare_codes({"x": low}, {"x": high}, ["x"]).max_difference == 255
 
 
+def test_int16_tensors_are_compared_by_element() -> None:
+    expected = {"x": np.array([[-32768, 32767, 258]], np.int16)}
+    traced = {"x": np.array([[0, -128, -1, 127, 2, 1]], np.int8)}
+    assert compare_codes(expected, traced, ["x"]).first is None
+    traced["x"][0, 3] = -128
+    found = compare_codes(expected, traced, ["x"])
+    assert (found.elements, found.differing_elements, found.max_difference) == (3, 1, 65280)
+    assert compare_codes(expected, expected, ["x"]).differing_elements == 0
+    low, high = np.full((1, 2), -32768, np.int16), np.full((1, 2), 32767, np.int16)
+    assert compare_codes({"x": low}, {"x": high}, ["x"]).max_difference == 65535
+
+
 def test_fewer_samples_other_shapes_and_missing_tensors() -> None:
     part = {name: array[:2].reshape(2, -1) for name, array in codes().items() if name != "conv"}
     found = compare_codes(codes(), part, list(SHAPES))

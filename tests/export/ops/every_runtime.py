@@ -7,6 +7,7 @@ runs once a table. LiteRT's reference kernels and TFLM's are the oracles.
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,10 +21,11 @@ from edgefactor.export.tflite_writer import write_tflite
 from edgefactor.export.validate import validate
 from edgefactor.runtime.host import HostRunner
 from edgefactor.runtime.litert_runner import LiteRtRunner
+from edgefactor.runtime.parity import as_elements
 from edgefactor.runtime.tflm_runner import TflmRunner
 from tests.tools import require_tool
 
-Codes = NDArray[np.int8]
+Codes = NDArray[Any]
 
 #: Every int8 code once.
 CODES = np.arange(-128, 128, dtype=np.int8)
@@ -47,8 +49,10 @@ def near(source: Quantization, generator: np.random.Generator, reach: float = 1.
     return quantization(scale, int(generator.choice([-128, *generator.integers(-128, 128, 2)])))
 
 
-def activation(name: str, shape: Sequence[int], quant: Quantization) -> Tensor:
-    return Tensor(name=name, shape=tuple(shape), dtype=DType.INT8, quantization=quant)
+def activation(
+    name: str, shape: Sequence[int], quant: Quantization, dtype: DType = DType.INT8
+) -> Tensor:
+    return Tensor(name=name, shape=tuple(shape), dtype=dtype, quantization=quant)
 
 
 def held(name: str, codes: Codes, quant: Quantization) -> Tensor:
@@ -56,16 +60,23 @@ def held(name: str, codes: Codes, quant: Quantization) -> Tensor:
 
 
 def graph_of(
-    cases: Sequence[tuple[Op, Quantization]], tensors: Sequence[Tensor], name: str = "case"
+    cases: Sequence[tuple[Op, Quantization]],
+    tensors: Sequence[Tensor],
+    name: str = "case",
+    dtype: DType = DType.INT8,
 ) -> Graph:
-    """Operators side by side (or after one another); all their results are outputs."""
+    """Operators side by side (or after one another); all their results are outputs.
+
+    ``dtype`` is that of the results. Unlike in a network that is exported, int16 tensors may be
+    inputs and outputs here; C takes and returns their bytes.
+    """
     known = {tensor.name: tensor for tensor in tensors}
     for op, quant in cases:
         family = ops.family_of(op)
         shape = family.output_shape(op, [known[n] for n in op.inputs])
         rule = family.output_rule(op)
         chosen = rule if isinstance(rule, Quantization) else quant
-        known[op.outputs[0]] = activation(op.outputs[0], shape, chosen)
+        known[op.outputs[0]] = activation(op.outputs[0], shape, chosen, dtype)
     graph = Graph(
         name=name,
         tensors=known,
@@ -111,12 +122,20 @@ def check_everywhere(
                 f"{runner.name}: {name} {graph.producer(name)}",
             )
     require_tool("gcc")
-    flat = np.concatenate([inputs[port.tensor].reshape(-1) for port in graph.inputs])[None]
+    flat = np.concatenate([_bytes(inputs[port.tensor]) for port in graph.inputs])[None]
     with HostRunner(write_sources(graph, folder, target), sanitize=True) as host:
         traced = host.run(flat, names)
         whole = host.outputs(flat)
     for name in names:
-        np.testing.assert_array_equal(traced[name][0], expected[name].reshape(-1), f"C: {name}")
-    outputs = [expected[port.tensor].reshape(-1) for port in graph.outputs]
+        np.testing.assert_array_equal(
+            as_elements(traced[name][0], expected[name].dtype),
+            expected[name].reshape(-1),
+            f"C: {name}",
+        )
+    outputs = [_bytes(expected[port.tensor]) for port in graph.outputs]
     np.testing.assert_array_equal(whole[0], np.concatenate(outputs))
     return expected
+
+
+def _bytes(codes: Codes) -> NDArray[np.int8]:
+    return np.ascontiguousarray(codes).reshape(-1).view(np.int8)

@@ -3,9 +3,11 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from edgefactor.export import ops
 from edgefactor.export.c_code.layer_code import CTarget
+from edgefactor.export.ir import DType
 from edgefactor.export.ops.requantize import Requantize
 from tests.export.ops.every_runtime import (
     CODES,
@@ -13,8 +15,12 @@ from tests.export.ops.every_runtime import (
     check_everywhere,
     graph_of,
     near,
+    quantization,
     random_quantization,
 )
+
+#: Every int16 code once.
+CODES_16 = np.arange(-32768, 32768).astype(np.int16)
 
 
 def test_all_codes_at_many_scales(tmp_path: Path) -> None:
@@ -33,3 +39,41 @@ def test_all_codes_at_many_scales(tmp_path: Path) -> None:
         code = ops.family_of(op).layer_code(op, graph, CTarget())
         kernels.update(call.function for call in code.calls)
     assert kernels == {"ef_linear_s8", "ef_lookup_s8"}
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "kernel"),
+    [
+        (DType.INT8, DType.INT16, "ef_requantize_s8_s16"),
+        (DType.INT16, DType.INT8, "ef_requantize_s16_s8"),
+        (DType.INT16, DType.INT16, "ef_requantize_s16"),
+    ],
+)
+def test_all_codes_between_widths(
+    tmp_path: Path, source: DType, target: DType, kernel: str
+) -> None:
+    generator = np.random.default_rng(2)
+    codes = (CODES if source is DType.INT8 else CODES_16)[None]
+    tensors, cases, inputs = [], [], {}
+    for number in range(6):
+        scales = {
+            dtype: float(np.exp(generator.uniform(-2, 2))) / dtype.code_range[1]
+            for dtype in (DType.INT8, DType.INT16)
+        }
+        zero = int(generator.integers(-128, 128))
+        quants = {
+            DType.INT8: quantization(scales[DType.INT8], zero),
+            DType.INT16: quantization(scales[DType.INT16], 0),
+        }
+        wider = quantization(quants[target].scale * float(np.exp(generator.uniform(-1, 1))), 0)
+        result = quants[target] if source is not target else wider
+        tensors.append(activation(f"x{number}", codes.shape, quants[source], source))
+        inputs[f"x{number}"] = codes
+        op = Requantize(name=f"y{number}", inputs=(f"x{number}",), outputs=(f"y{number}",))
+        cases.append((op, result))
+    graph = graph_of(cases, tensors, dtype=target)
+    results = check_everywhere(graph, inputs, tmp_path)
+    assert all(codes.dtype == str(target) for name, codes in results.items() if name[0] == "y")
+    for op in graph.ops:
+        code = ops.family_of(op).layer_code(op, graph, CTarget())
+        assert [call.function for call in code.calls] == [kernel]

@@ -1,0 +1,12 @@
+#include "ef_numerics.h"
+#include "ef_requantize.h"
+#include "ef_wide.h"
+
+void ef_requantize_s16(const ef_requantize_args *a, const int16_t *in, int16_t *out)
+{
+    const int32_t multiplier = a->multiplier;
+    const int32_t shift = a->shift;
+    for (int16_t *const end = out + a->count; out != end; out++) {
+        *out = ef_saturate_s16(ef_requantize(*in++, multiplier, shift));
+    }
+}
