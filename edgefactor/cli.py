@@ -191,14 +191,25 @@ def targets(as_json: bool, debug: bool) -> int:
 
 @commands.command()
 @click.argument("bundle", type=FILE)
+@click.option(
+    "--alternatives",
+    is_flag=True,
+    help="For each layer: what else could have been chosen, and what it would cost.",
+)
 @output_options
-def report(bundle: Path, as_json: bool, debug: bool) -> int:
+def report(bundle: Path, alternatives: bool, as_json: bool, debug: bool) -> int:
     """Show the report of a finished BUNDLE again."""
 
     def work() -> int:
         from edgefactor.pipeline import report as reports
 
-        return _finish(reports.read(bundle), quiet=False, as_json=as_json)
+        found = reports.read(bundle)
+        if alternatives and not as_json:
+            from edgefactor.pipeline.alternatives_view import render_alternatives
+
+            render_alternatives(found, terminal.console())
+            return 0
+        return _finish(found, quiet=False, as_json=as_json)
 
     return guard(work, as_json=as_json, debug=debug)
 

@@ -96,12 +96,17 @@ class Layer:
     scratch_bytes: int
     instructions: int | None
     source: str
+    kernel_files: tuple[str, ...] = ()
     alternatives: tuple[Mapping[str, Any], ...] = ()
+    rejected: tuple[Mapping[str, Any], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flash:
-    """Flash of the minimal firmware, in bytes, as linked. None where nothing was linked."""
+    """Flash of the minimal firmware, in bytes, as linked. None where nothing was linked.
+
+    ``kernels`` is the part of the code that each C file of the kernels takes.
+    """
 
     total: int | None
     code: int | None
@@ -109,6 +114,7 @@ class Flash:
     tables: int | None
     planned_weights: int
     sections: Mapping[str, int]
+    kernels: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,6 +186,7 @@ class Report:
                 "tables": self.flash.tables,
                 "planned": {"weights": self.flash.planned_weights},
                 "sections": dict(self.flash.sections),
+                "kernels": dict(self.flash.kernels),
             },
             "ram_bytes": {
                 "arena": self.ram.arena,
@@ -235,7 +242,14 @@ def from_dict(data: Mapping[str, Any]) -> Report:
             samples=accuracy["samples"],
         ),
         layers=tuple(
-            Layer(**{**entry, "alternatives": tuple(entry["alternatives"])})
+            Layer(
+                **{
+                    **entry,
+                    "kernel_files": tuple(entry.get("kernel_files", ())),
+                    "alternatives": tuple(entry["alternatives"]),
+                    "rejected": tuple(entry.get("rejected", ())),
+                }
+            )
             for entry in data["layers"]
         ),
         flash=Flash(
@@ -245,6 +259,7 @@ def from_dict(data: Mapping[str, Any]) -> Report:
             tables=flash["tables"],
             planned_weights=flash["planned"]["weights"],
             sections=flash["sections"],
+            kernels=flash.get("kernels", {}),
         ),
         ram=Ram(
             arena=ram["arena"],

@@ -24,6 +24,8 @@ def render(report: Report, console: Console) -> None:
     console.print(_ladder(report))
     console.print(_layers(report))
     console.print(_footprint(report))
+    if report.flash.kernels:
+        console.print(_kernels(report))
     accuracy = _accuracy(report)
     if accuracy is not None:
         console.print(accuracy)
@@ -174,6 +176,19 @@ def _footprint(report: Report) -> Table:
     )
     for name, measured, planned in rows:
         table.add_row(name, _count(measured), "" if planned is None else _count(planned))
+    return table
+
+
+def _kernels(report: Report) -> Table:
+    """Code by C file, and for how many layers it is there."""
+    table = Table(title="Code of the kernels, bytes", box=SIMPLE_HEAD, padding=0, pad_edge=False)
+    table.add_column("file", no_wrap=True)
+    table.add_column("bytes", justify="right")
+    table.add_column("layers", justify="right")
+    layers = _whole_layers(report.layers)
+    for file, size in report.flash.kernels.items():
+        users = sum(file in layer.kernel_files for layer in layers)
+        table.add_row(file, _count(size), _count(users))
     return table
 
 

@@ -16,6 +16,7 @@ from edgefactor.runtime.results import (
     LayerFlash,
     RamUse,
     SectionSize,
+    SourceSize,
     SymbolSize,
     TouchedMemory,
 )
@@ -24,6 +25,9 @@ SHF_ALLOC = 2
 
 ARENA_SYMBOL = "ef_firmware_arena"
 """The arena in targets/support/main.c."""
+
+KERNEL_PREFIX = "ef_"
+"""Of the files in runtime/csrc, and of their public functions."""
 
 STACK_SECTION = ".stack"
 
@@ -40,6 +44,7 @@ class _Image:
     initialized_bytes: int
     functions: Mapping[str, int]
     objects: Mapping[str, int]
+    sources: Mapping[str, int]
 
 
 def flash_use(elf: Path, symbols: Mapping[str, tuple[str, str]]) -> FlashUse:
@@ -77,6 +82,10 @@ def flash_use(elf: Path, symbols: Mapping[str, tuple[str, str]]) -> FlashUse:
             for layer, sums in layers.items()
         ),
         functions=tuple(SymbolSize(name=name, size_bytes=size) for name, size in by_size),
+        sources=tuple(
+            SourceSize(source=source, size_bytes=size)
+            for source, size in sorted(image.sources.items(), key=lambda item: (-item[1], item[0]))
+        ),
         missing_symbols=tuple(missing),
     )
 
@@ -121,6 +130,7 @@ def _read(elf: Path) -> _Image:
                 if section.name == ".data":
                     initialized_bytes = size.size_bytes
             symbols = list(_symbols(image))
+            sources = _kernel_sources(image)
     except (OSError, ELFError) as error:
         raise ToolError("the image cannot be read", where=str(elf), found=str(error)) from error
     return _Image(
@@ -129,6 +139,7 @@ def _read(elf: Path) -> _Image:
         initialized_bytes=initialized_bytes,
         functions={name: size for name, kind, size in symbols if kind == "STT_FUNC"},
         objects={name: size for name, kind, size in symbols if kind == "STT_OBJECT"},
+        sources=sources,
     )
 
 
@@ -138,3 +149,23 @@ def _symbols(image: ELFFile) -> Iterator[tuple[str, str, int]]:
     for symbol in table.iter_symbols() if isinstance(table, SymbolTableSection) else ():
         if symbol.entry.st_size and symbol.name:
             yield symbol.name, symbol.entry.st_info.type, int(symbol.entry.st_size)
+
+
+def _kernel_sources(image: ELFFile) -> dict[str, int]:
+    """Bytes of code and constants by C file of a kernel.
+
+    Local symbols follow the name of their file; a public one has a file of its own name.
+    """
+    table = image.get_section_by_name(".symtab")
+    sizes: dict[str, int] = {}
+    file = ""
+    for symbol in table.iter_symbols() if isinstance(table, SymbolTableSection) else ():
+        kind = symbol.entry.st_info.type
+        if kind == "STT_FILE":
+            file = symbol.name
+        elif kind in ("STT_FUNC", "STT_OBJECT") and symbol.entry.st_size:
+            local = symbol.entry.st_info.bind == "STB_LOCAL"
+            source = file if local else f"{symbol.name}.c"
+            if source.startswith(KERNEL_PREFIX) and symbol.name != ARENA_SYMBOL:
+                sizes[source] = sizes.get(source, 0) + int(symbol.entry.st_size)
+    return sizes

@@ -89,6 +89,14 @@ class LayerFlash:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SourceSize:
+    """What one C file of the kernels takes in a linked image: code, constants, no padding."""
+
+    source: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FlashUse:
     """Flash that a linked image takes.
 
@@ -100,6 +108,7 @@ class FlashUse:
         sections: Size by section, in the order of their addresses.
         layers: Weights and tables by layer.
         functions: Functions by size, largest first.
+        sources: Code and constants by C file of a kernel, largest first.
         missing_symbols: Arrays of the model that the image does not hold: the linker dropped them.
     """
 
@@ -110,6 +119,7 @@ class FlashUse:
     sections: tuple[SectionSize, ...]
     layers: tuple[LayerFlash, ...]
     functions: tuple[SymbolSize, ...]
+    sources: tuple[SourceSize, ...]
     missing_symbols: tuple[str, ...]
 
 

@@ -30,6 +30,7 @@ FIELDS: dict[str, Any] = {
         "weights": MAYBE_INT,
         "tables": MAYBE_INT,
         "sections": dict,
+        "kernels": dict,
         "planned": {"weights": int},
     },
     "ram_bytes": {
@@ -77,6 +78,7 @@ FIELDS: dict[str, Any] = {
             "weight_bytes": int,
             "table_bytes": int,
             "kernel": str,
+            "kernel_files": [str],
             "macs": int,
             "output_bytes": int,
             "scratch_bytes": int,
@@ -88,8 +90,10 @@ FIELDS: dict[str, Any] = {
                     "kernel": str,
                     "flash_bytes": NUMBER,
                     "instructions": NUMBER,
+                    "scratch_bytes": int,
                 }
             ],
+            "rejected": [{"encoding": str, "kernel": str, "reason": str}],
         }
     ],
     "gates": [{"name": str, "limit": NUMBER, "found": MAYBE_NUMBER, "unit": str, "passed": bool}],

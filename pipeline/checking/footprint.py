@@ -67,7 +67,13 @@ def flash(sources: CSources, measured: Measured | None) -> Flash:
     planned = _planned_weights(sources.code)
     if measured is None:
         return Flash(
-            total=None, code=None, weights=None, tables=None, planned_weights=planned, sections={}
+            total=None,
+            code=None,
+            weights=None,
+            tables=None,
+            planned_weights=planned,
+            sections={},
+            kernels={},
         )
     use = measured.flash
     return Flash(
@@ -77,6 +83,7 @@ def flash(sources: CSources, measured: Measured | None) -> Flash:
         tables=use.tables_bytes,
         planned_weights=planned,
         sections={section.name: section.size_bytes for section in use.sections},
+        kernels={entry.source: entry.size_bytes for entry in use.sources},
     )
 
 
@@ -134,6 +141,7 @@ def layers(graph: Graph, sources: CSources, measured: Measured | None) -> tuple[
                 scratch_bytes=code.scratch_bytes,
                 instructions=counts.get(op.name),
                 source=op.source,
+                kernel_files=tuple(name for name in code.sources if name.endswith(".c")),
                 alternatives=tuple(
                     {
                         "encoding": option.encoding,
@@ -141,9 +149,19 @@ def layers(graph: Graph, sources: CSources, measured: Measured | None) -> tuple[
                         "kernel": option.kernel,
                         "flash_bytes": option.flash_bytes,
                         "instructions": option.instructions,
+                        "scratch_bytes": option.scratch_bytes,
                     }
                     for option in code.alternatives
                     if not option.rejected
+                ),
+                rejected=tuple(
+                    {
+                        "encoding": option.encoding,
+                        "kernel": option.kernel,
+                        "reason": option.rejected,
+                    }
+                    for option in code.alternatives
+                    if option.rejected
                 ),
             )
         )

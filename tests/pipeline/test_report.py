@@ -11,6 +11,7 @@ from rich.console import Console
 
 from edgefactor.errors import OptionError
 from edgefactor.pipeline import report as reports
+from edgefactor.pipeline.alternatives_view import render_alternatives
 from edgefactor.pipeline.checking.ladder import real_rung
 from edgefactor.pipeline.report import (
     Accuracy,
@@ -64,7 +65,26 @@ LAYER = Layer(
     scratch_bytes=0,
     instructions=None,
     source="net.py:3",
-    alternatives=({"encoding": "raw", "bits": 8},),
+    kernel_files=("ef_conv2d_s8.c", "ef_decoder_bytes.c"),
+    alternatives=(
+        {
+            "encoding": "codebook",
+            "bits": 4,
+            "kernel": "ef_conv2d_s8",
+            "flash_bytes": 130,
+            "instructions": 70,
+            "scratch_bytes": 96,
+        },
+        {
+            "encoding": "raw",
+            "bits": 8,
+            "kernel": "ef_conv2d_s8_dsp",
+            "flash_bytes": 1234,
+            "instructions": 55,
+            "scratch_bytes": 0,
+        },
+    ),
+    rejected=({"encoding": "raw", "kernel": "ef_dense_s8_dsp", "reason": "not [dense]"},),
 )
 GATE = Gate(name="flash", limit=1024, found=512, unit="bytes", passed=True)
 REPORT = Report(
@@ -74,7 +94,13 @@ REPORT = Report(
     accuracy=Accuracy(float_=0.9, int8=0.895, device=0.89, samples=1000),
     layers=(LAYER, dataclasses.replace(LAYER, name="other", instructions=77)),
     flash=Flash(
-        total=500, code=200, weights=250, tables=50, planned_weights=250, sections={".text": 500}
+        total=500,
+        code=200,
+        weights=250,
+        tables=50,
+        planned_weights=250,
+        sections={".text": 500},
+        kernels={"ef_conv2d_s8.c": 120, "ef_decoder_bytes.c": 40},
     ),
     ram=Ram(arena=10, stack=20, static=0, total=30, planned_arena=10, arena_lower_bound=9),
     instructions=1234,
@@ -85,7 +111,15 @@ REPORT = Report(
 )
 UNMEASURED = dataclasses.replace(
     REPORT,
-    flash=Flash(total=None, code=None, weights=None, tables=None, planned_weights=250, sections={}),
+    flash=Flash(
+        total=None,
+        code=None,
+        weights=None,
+        tables=None,
+        planned_weights=250,
+        sections={},
+        kernels={},
+    ),
     ram=Ram(arena=None, stack=None, static=None, total=None, planned_arena=1, arena_lower_bound=1),
     instructions=None,
     accuracy=Accuracy(float_=None, int8=None, device=None, samples=0),
@@ -164,6 +198,23 @@ def test_people_read_what_was_not_measured() -> None:
     text = shown(UNMEASURED)
     assert "not measured" in text
     assert "None" not in text
+
+
+def test_people_read_what_kernels_take() -> None:
+    assert "ef_conv2d_s8.c 120 2 ef_decoder_bytes.c 40 2" in shown(REPORT)
+
+
+def test_people_read_what_else_could_have_been_chosen() -> None:
+    console = Console(file=io.StringIO(), width=160, color_system=None)
+    render_alternatives(REPORT, console)
+    assert isinstance(console.file, io.StringIO)
+    text = " ".join(console.file.getvalue().split())
+    assert "conv: not measured" in text
+    assert "other: 77 instructions measured, estimate -9 %" in text
+    assert text.index("* codebook 4 ef_conv2d_s8 130 96 70") < text.index(
+        "raw 8 ef_conv2d_s8_dsp 1,234 0 55"
+    )
+    assert "not ef_dense_s8_dsp, raw: not [dense]" in text
 
 
 ONES = [np.ones((4, 3), np.float32)]

@@ -1,6 +1,7 @@
 """Flash and RAM of the minimal firmware, against binutils' own figures."""
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,32 @@ def test_flash_equals_size(name: str) -> None:
     assert (ram.arena_bytes, ram.arena_planned_bytes, ram.stack_bytes) == (40, 48, 100)
     assert ram.static_bytes == 0
     assert ram.total_bytes == 148
+
+
+def test_code_by_file(tmp_path: Path) -> None:
+    folder = tmp_path / "c"
+    shutil.copytree(FOLDER, folder)
+    kernel = folder / "kernels" / "ef_fake.c"
+    text = kernel.read_text(encoding="utf-8").replace(">> 7", ">> shift_of(i)")
+    part = """static const uint8_t shifts[4] = {7, 7, 7, 7};
+__attribute__((noinline)) static uint8_t shift_of(uint32_t i)
+{
+    return shifts[i & 3U];
+}
+
+void ef_fake_scale"""
+    kernel.write_text(text.replace("void ef_fake_scale", part, 1), encoding="utf-8")
+    with EmulatedRunner(folder, load_target("cortex-m4")) as runner:
+        elf = runner.firmware()
+        found = {f.source: f.size_bytes for f in flash_use(elf, SYMBOLS).sources}
+        listing = run(("arm-none-eabi-nm", "-S", elf), timeout_seconds=20).stdout
+    sizes = {line.split()[-1]: line.split()[1] for line in listing.splitlines() if " " in line}
+    assert found == {
+        "ef_fake.c": int(sizes["shift_of"], 16) + int(sizes["shifts"], 16),
+        "ef_fake_scale.c": int(sizes["ef_fake_scale"], 16),
+        "ef_fake_reverse.c": int(sizes["ef_fake_reverse"], 16),
+    }
+    assert found["ef_fake.c"] > 4
 
 
 def test_initialized_variables_count_twice(tmp_path: Path) -> None:
