@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 
 from edgefactor import __version__
@@ -30,6 +29,7 @@ from edgefactor.export.c_code.layer_code import (
 )
 from edgefactor.export.ir import DType, Graph, Op, Port
 from edgefactor.export.ops.slice import Slice
+from edgefactor.export.templates import render
 
 KERNEL_FOLDER = Path(__file__).resolve().parent.parent / "runtime" / "csrc"
 _INDENT = "    "
@@ -65,6 +65,9 @@ class CSources:
         plan: The arena.
         symbols: C symbol -> (operator name, "weights" or "tables").
         traces: What the traced build reports.
+        inputs: How many inputs the network has.
+        outputs: How many outputs.
+        by_rows: Whether the input is handed over by rows and has no place in the arena.
     """
 
     prefix: str
@@ -73,6 +76,9 @@ class CSources:
     plan: ArenaPlan
     symbols: Mapping[str, tuple[str, str]]
     traces: tuple[TracePoint, ...]
+    inputs: int
+    outputs: int
+    by_rows: bool
 
 
 def weights_digest(graph: Graph) -> str:
@@ -85,17 +91,6 @@ def weights_digest(graph: Graph) -> str:
         if tensor.data is not None:
             digest.update(np.ascontiguousarray(tensor.data).tobytes())
     return digest.hexdigest()
-
-
-def _environment() -> jinja2.Environment:
-    return jinja2.Environment(
-        loader=jinja2.PackageLoader("edgefactor.export", "templates"),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=False,
-    )
 
 
 def _initializer(value: CValue, symbols: Mapping[str, str], depth: int) -> str:
@@ -303,7 +298,7 @@ def write_c(
     inputs = _ports(graph, graph.inputs, "input", prefix, plan, normalization)
     outputs = _ports(graph, graph.outputs, "output", prefix, plan, None)
     sources = sorted({name for layer in code.values() for name in layer.sources})
-    context = {
+    context: dict[str, Any] = {
         "model": {
             "title": c_text.comment(graph.name),
             "prefix": prefix,
@@ -322,11 +317,10 @@ def write_c(
         "outputs": outputs,
         "layers": printed,
     }
-    environment = _environment()
     files = {
-        f"{prefix}.h": environment.get_template("model.h.j2").render(context),
-        f"{prefix}.c": environment.get_template("model.c.j2").render(context),
-        "model_glue.h": environment.get_template("model_glue.h.j2").render(context),
+        f"{prefix}.h": render("model.h.j2", **context),
+        f"{prefix}.c": render("model.c.j2", **context),
+        "model_glue.h": render("model_glue.h.j2", **context),
         "trace.json": _trace_json(layers.traces),
     }
     for name in sources:
@@ -338,6 +332,9 @@ def write_c(
         plan=plan,
         symbols=layers.symbols,
         traces=tuple(layers.traces),
+        inputs=len(inputs),
+        outputs=len(outputs),
+        by_rows=fetched is not None,
     )
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import jinja2
-
+from edgefactor.export.templates import render
 from edgefactor.runtime.build import board_defines
 from edgefactor.targets.description import Target
 
@@ -20,15 +19,8 @@ def write_cmake(prefix: str, kernels: Sequence[str], target: Target) -> str:
         kernels: Names of the C files in ``kernels/``.
         target: What the bundle is for.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("edgefactor.export", "templates"),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=False,
-    )
-    return environment.get_template("CMakeLists.txt.j2").render(
+    return render(
+        "CMakeLists.txt.j2",
         prefix=prefix,
         kernels=sorted(kernels),
         target=target,

@@ -15,6 +15,7 @@ from edgefactor.export.c_writer import CSources, write_c
 from edgefactor.export.cmake_writer import write_cmake
 from edgefactor.export.ir import Graph
 from edgefactor.export.onnx_writer import write_onnx
+from edgefactor.export.platform_writer import write_platforms
 from edgefactor.export.serialize import from_json, to_json
 from edgefactor.export.tflite_writer import write_tflite
 from edgefactor.pipeline import bundle
@@ -174,10 +175,17 @@ def _write_files(
 
 
 def write_sources(folder: Path, sources: CSources, target: Target) -> None:
-    """Write the C folder of a bundle: model, kernels, firmware, harness and CMake project."""
+    """Write the C folder of a bundle: model, kernels, firmware, harness, build files."""
     texts = dict(sources.files)
     kernels = [Path(name).name for name in sources.files if re.fullmatch(r"kernels/.*\.c", name)]
     texts["CMakeLists.txt"] = write_cmake(sources.prefix, kernels, target)
+    texts |= write_platforms(
+        sources.prefix,
+        kernels,
+        inputs=sources.inputs,
+        outputs=sources.outputs,
+        by_rows=sources.by_rows,
+    )
     for name, path in support_files(target).items():
         texts[name] = path.read_text(encoding="utf-8")
     for name, text in texts.items():
