@@ -13,11 +13,11 @@ INPUT_SHAPE = (1, 128, 6)
 class SensorNet(nn.Module):
     """Three convolutions over time, each followed by a pool, and a classifier."""
 
-    def __init__(self, classes: int = 6) -> None:
+    def __init__(self, channels: int, classes: int) -> None:
         super().__init__()
         self.features = nn.Sequential(
-            nn.BatchNorm1d(6),
-            nn.Conv1d(6, 24, 5, padding="same"),
+            nn.BatchNorm1d(channels),
+            nn.Conv1d(channels, 24, 5, padding="same"),
             nn.LeakyReLU(0.1),
             nn.MaxPool1d(2),
             nn.Conv1d(24, 32, 5, padding="same", dilation=2),
@@ -34,6 +34,6 @@ class SensorNet(nn.Module):
         return self.classifier(x).softmax(dim=1)
 
 
-def sensor_net() -> nn.Module:
+def sensor_net(channels: int = 6, classes: int = 6) -> nn.Module:
     """The network, untrained; 9,500 weights."""
-    return SensorNet()
+    return SensorNet(channels, classes)

@@ -30,9 +30,9 @@ class Block(nn.Module):
 class TCResNet(nn.Module):
     """A convolution of 3 frames, three blocks, mean over time, dense layer."""
 
-    def __init__(self, classes: int = 12) -> None:
+    def __init__(self, channels: int, classes: int) -> None:
         super().__init__()
-        self.first = nn.Conv1d(40, 16, 3, padding=1, bias=False)
+        self.first = nn.Conv1d(channels, 16, 3, padding=1, bias=False)
         self.blocks = nn.Sequential(Block(16, 24), Block(24, 32), Block(32, 48))
         self.dropout = nn.Dropout(0.5)
         self.linear = nn.Linear(48, classes)
@@ -42,6 +42,6 @@ class TCResNet(nn.Module):
         return self.linear(self.dropout(x.mean(dim=2)))
 
 
-def tc_resnet() -> nn.Module:
+def tc_resnet(channels: int = 40, classes: int = 12) -> nn.Module:
     """The network, untrained; 65,000 weights."""
-    return TCResNet()
+    return TCResNet(channels, classes)
