@@ -21,6 +21,7 @@ from edgefactor.export import ops
 from edgefactor.export.ir import Array, Graph, Op, Port, Tensor, constant
 from edgefactor.export.ops.family import Node
 from edgefactor.export.ops.reshape import Reshape, Transpose
+from edgefactor.pipeline.passes.decompose import DECOMPOSED
 
 Shape = tuple[int, ...]
 Perm = tuple[int, ...]
@@ -300,7 +301,7 @@ def lower(
         lowering.unsupported(
             first,
             f"operators without an int8 implementation here: {', '.join(missing)}",
-            f"replace it; supported are {', '.join(sorted(ops.BY_ONNX))}",
+            f"replace it; supported are {', '.join(sorted({*ops.BY_ONNX, *DECOMPOSED}))}",
         )
     initial = set(lowering.constants)
     inputs = tuple(

@@ -12,7 +12,8 @@ from edgefactor.export.c_code.layer_code import Call, CArray, CSymbol, CValue, L
 from edgefactor.export.functions.linear_forms import LinearForm
 from edgefactor.export.ir import Tensor
 
-_HEADERS = ("ef_attributes.h", "ef_broadcast.h", "ef_numerics.h", "ef_saturate.h")
+_HEADERS = ("ef_attributes.h", "ef_broadcast.h")
+_ARITHMETIC = ("ef_numerics.h", "ef_saturate.h")
 #: Right shifts for which the fast product's rounding constants fit 32 bits.
 _FAST_SHIFTS = range(1, 23)
 
@@ -79,6 +80,12 @@ def product_code(inputs: Sequence[Tensor], output: Tensor, clamp: tuple[int, int
     return _code(name, "ef_mul", args, inputs, output)
 
 
+def extreme_code(inputs: Sequence[Tensor], output: Tensor, flip: int) -> LayerCode:
+    """The larger (flip 0) or smaller (flip -1) of two tensors of one scale."""
+    args: dict[str, CValue] = {"broadcast": _broadcast(inputs), "flip": flip}
+    return _code("ef_extreme_s8", "ef_extreme", args, inputs, output)
+
+
 def _constant(inputs: Sequence[Tensor]) -> int | None:
     """Which operand is constant, if one is."""
     return next((i for i, tensor in enumerate(inputs) if tensor.data is not None), None)
@@ -108,7 +115,8 @@ def _code(
     names = [tensor.name for tensor in inputs]
     # "ef_add_broadcast" and the like are declared in the header of their first word.
     header = "_".join(struct.split("_")[:2]) + ".h"
-    sources = (f"{function}.c", header, *_HEADERS)
+    arithmetic = () if struct == "ef_extreme" else _ARITHMETIC
+    sources = (f"{function}.c", header, *_HEADERS, *arithmetic)
     in_place = tuple(
         i for i, t in enumerate(inputs) if t.data is None and t.elements == output.elements
     )

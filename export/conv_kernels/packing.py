@@ -101,7 +101,8 @@ def digit_order(codes: Int8Array, padding: int, in_half: int) -> Int8Array:
 
 def digit_words(order: Int8Array, encoding: Encoding) -> NDArray[np.uint32]:
     """The digits of ``digit_order``; the last one of each half is a signed number, half less."""
-    low, step = encoding.table[0], encoding.table[1] - encoding.table[0]
+    # A table of the highest code alone has no step.
+    low, step = encoding.table[0], max(1, encoding.table[1] - encoding.table[0])
     digits: ByteArray = ((order.astype(np.int16) - low) // step).astype(np.uint8)
     places = np.arange(0, 8, encoding.bits)
     data: ByteArray = (digits.reshape(-1, len(places)) << places).sum(axis=1).astype(np.uint8)

@@ -9,9 +9,8 @@ from itertools import accumulate
 import numpy as np
 from numpy.typing import NDArray
 
-from edgefactor.export import numerics
 from edgefactor.export.c_code.layer_code import Call, CArray, CTarget, LayerCode, Ref
-from edgefactor.export.ir import Array, Graph, Op, Tensor, constant
+from edgefactor.export.ir import Array, Graph, Op, Tensor
 from edgefactor.export.ops.family import (
     Family,
     Lowering,
@@ -21,6 +20,7 @@ from edgefactor.export.ops.family import (
     Quantizer,
     Shape,
     TfliteBuilder,
+    put_at_scale,
 )
 from edgefactor.export.ops.layouts import Stored, locate, normalize_axis, onnx_axis
 from edgefactor.export.ops.moves import MOVE_SOURCES, Axis, is_one_block, move_call, row_major_steps
@@ -83,13 +83,7 @@ class ConcatFamily(Family):
         return "same"
 
     def quantize(self, op: Concat, quantizer: Quantizer) -> Op:
-        scale = quantizer.tensor(op.outputs[0]).quant
-        for name in op.inputs:
-            tensor = quantizer.tensor(name)
-            if tensor.data is not None and tensor.dtype == "float32":
-                codes = numerics.quantize(np.asarray(tensor.data, np.float32), scale)
-                quantizer.put(constant(name, codes, scale))
-        return op
+        return put_at_scale(op, quantizer, quantizer.tensor(op.outputs[0]).quant)
 
     def reference(
         self, op: Concat, inputs: Sequence[Tensor], output: Tensor, values: Sequence[Array]

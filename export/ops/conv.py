@@ -32,6 +32,7 @@ from edgefactor.export.ops.family import (
     Shape,
     TfliteBuilder,
 )
+from edgefactor.export.ops.reductions import lower_reduction
 from edgefactor.export.ops.reshape import Transpose
 from edgefactor.export.ops.upsampling_conv import lower_transposed
 from edgefactor.export.ops.windows import pads_from_onnx, tflite_padding, window_output
@@ -88,10 +89,10 @@ def _patches(
 
 
 class ConvFamily(Family):
-    """Conv, ConvTranspose, Gemm and MatMul of constant weights, BatchNormalization on its own."""
+    """Conv, ConvTranspose, Gemm and MatMul of constant weights, BatchNormalization, ReduceSum."""
 
     op = Conv2D
-    onnx_ops = ("Conv", "ConvTranspose", "Gemm", "MatMul", "BatchNormalization")
+    onnx_ops = ("Conv", "ConvTranspose", "Gemm", "MatMul", "BatchNormalization", "ReduceSum")
 
     # -- from ONNX ------------------------------------------------------------------------------
 
@@ -102,6 +103,8 @@ class ConvFamily(Family):
             self._lower_transposed(node, lowering)
         elif node.op_type == "BatchNormalization":
             self._lower_batch_norm(node, lowering)
+        elif node.op_type == "ReduceSum":
+            self._lower_sum(node, lowering)
         else:
             self._lower_dense(node, lowering)
 
@@ -126,6 +129,8 @@ class ConvFamily(Family):
         **fields: Any,
     ) -> str:
         hint = node.input(1).removesuffix(".weight")
+        if node.op_type == "ReduceSum":
+            hint = node.outputs[0]
         offsets = np.zeros(weights.shape[0], np.float32) if bias is None else bias
         return lowering.emit(
             Conv2D,
@@ -151,11 +156,15 @@ class ConvFamily(Family):
         kernel = weights.shape[2:]
         x = lowering.channels_last(node.input(0))
         shape = lowering.shape(node.input(0))
-        if shape[0] != 1:
-            lowering.unsupported(
-                node, f"its batch is {shape[0]}", "keep the batch at 1 in front of convolutions"
-            )
         spatial = (1, *shape[2:]) if rank == 1 else shape[2:]
+        if shape[0] != 1:
+            if kernel != (1, 1) or stride != (1, 1) or any(padding):
+                lowering.unsupported(
+                    node, f"its batch is {shape[0]}", "keep the batch at 1 in front of convolutions"
+                )
+            # One that looks at single positions treats rows of other maps like rows of this one.
+            spatial = (shape[0] * spatial[0], *spatial[1:])
+            x = lowering.view(x, (1, *spatial, shape[1]))
         height, width = window_output(spatial, kernel, stride, dilation, padding)
         bias = lowering.constant(node.input(2)) if node.input(2) else None
         tensor = self._emit(
@@ -164,13 +173,14 @@ class ConvFamily(Family):
             x,
             np.transpose(weights, (0, 2, 3, 1)),
             bias,
-            (shape[0], height, width, weights.shape[0]),
+            (1, height, width, weights.shape[0]),
             stride=stride,
             dilation=dilation,
             padding=padding,
             groups=int(attributes.get("group", 1)),
         )
-        lowering.bind_channels_last(node.outputs[0], tensor)
+        full = (shape[0], height // shape[0], width, weights.shape[0])
+        lowering.bind_channels_last(node.outputs[0], lowering.view(tensor, full))
 
     def _lower_transposed(self, node: Node, lowering: Lowering) -> None:
         def emit(
@@ -246,6 +256,23 @@ class ConvFamily(Family):
         )
         full = (shape[0], *spatial, channels)
         lowering.bind_channels_last(node.outputs[0], lowering.view(tensor, full))
+
+    def _lower_sum(self, node: Node, lowering: Lowering) -> None:
+        """A sum is a convolution with ones: of all channels, or of each on its own."""
+
+        def emit(tensor: str, shape: Shape, window: tuple[int, int]) -> str:
+            _, height, width, channels = shape
+            out = (1, height // window[0], width // window[1], channels)
+            if channels == 1 and window == (1, width):
+                rows = lowering.view(tensor, (1, height, 1, width))
+                ones = np.ones((1, 1, 1, width), np.float32)
+                return self._emit(node, lowering, rows, ones, None, out)
+            ones = np.ones((channels, *window, 1), np.float32)
+            return self._emit(
+                node, lowering, tensor, ones, None, out, stride=window, groups=channels
+            )
+
+        lower_reduction(node, lowering, emit)
 
     # -- rules ----------------------------------------------------------------------------------
 

@@ -248,6 +248,16 @@ class Family(ABC):
         """The C kernel that runs the operator, with its data."""
 
 
+def put_at_scale(op: Op, quantizer: Quantizer, scale: Quantization) -> Op:
+    """Make the float constants of an operator integer at the scale that its activations share."""
+    for name in op.inputs:
+        tensor = quantizer.tensor(name)
+        if tensor.data is not None and tensor.dtype is DType.FLOAT32:
+            codes = numerics.quantize(np.asarray(tensor.data, np.float32), scale)
+            quantizer.put(constant(name, codes, scale))
+    return op
+
+
 def replace_inputs(op: Op, inputs: tuple[str, ...]) -> Op:
     """The same operator reading other tensors."""
     return op if inputs == op.inputs else replace(op, inputs=inputs)

@@ -47,7 +47,21 @@ def _size_one_except(shape: Shape, places: tuple[int, ...], graph_shape: Shape) 
     return tuple(result)
 
 
-def lower_operands(node: Node, lowering: Lowering, *, invert_second: bool) -> Operands:
+def single_number(node: Node, lowering: Lowering) -> tuple[str, float] | None:
+    """The activation and the number of a node of an activation and one constant number.
+
+    None for other nodes, and where the number has more axes than the activation.
+    """
+    for value, other in ((0, 1), (1, 0)):
+        data = lowering.constant(node.input(other))
+        if data is None or data.size != 1 or lowering.constant(node.input(value)) is not None:
+            continue
+        if data.ndim <= len(lowering.shape(node.input(value))):
+            return node.input(value), float(data.reshape(())[()])
+    return None
+
+
+def lower_operands(node: Node, lowering: Lowering, *, invert_second: bool = False) -> Operands:
     """Bring both operands of a node to the order in which the one with all axes is stored.
 
     That operand is taken as it lies. The other one, if an activation, is reordered where it must

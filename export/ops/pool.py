@@ -97,11 +97,15 @@ class PoolFamily(Family):
     fill: ClassVar[int | None]
 
     def lower(self, node: Node, lowering: Lowering) -> None:
+        def emit(tensor: str, shape: Shape, window: Pair) -> str:
+            out = (1, shape[1] // window[0], shape[2] // window[1], shape[3])
+            return lowering.emit(self.op, [tensor], out, kernel=window)
+
         if node.op_type.startswith("Reduce"):
-            lower_reduction(node, lowering, self.op)
+            lower_reduction(node, lowering, emit)
         elif node.op_type.startswith("Global"):
             axes = tuple(range(2, len(lowering.shape(node.input(0)))))
-            lower_reduction(node, lowering, self.op, axes=axes)
+            lower_reduction(node, lowering, emit, axes=axes)
         else:
             self._lower_window(node, lowering)
 

@@ -1,4 +1,4 @@
-"""The mean or maximum over any axes, as a pool.
+"""The mean, maximum or sum over any axes, as a pool or a convolution.
 
 In memory the axes that are reduced form one run after at most one transpose, so the tensor is
 [outer, run, inner] and the reduction a pool of height 1 over a map of ``outer`` rows and ``run``
@@ -7,11 +7,10 @@ columns with ``inner`` channels. Over the rows and columns of an NHWC map it is 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import prod
 from typing import cast
 
-from edgefactor.export.ir import Op
 from edgefactor.export.ops.family import Lowering, Node, Shape
 from edgefactor.export.ops.layouts import (
     Stored,
@@ -22,6 +21,9 @@ from edgefactor.export.ops.layouts import (
     same_long_sizes,
 )
 
+#: Adds the operator that reduces a map [1, H, W, C] by windows that do not overlap, given the map's
+#: tensor, its shape and the window; returns the tensor of the result.
+Reducer = Callable[[str, Shape, tuple[int, int]], str]
 #: Codes of a window are summed in int32.
 MAX_WINDOW = 2**23
 
@@ -61,14 +63,14 @@ def _pool_map(
 
 
 def lower_reduction(
-    node: Node, lowering: Lowering, pool: type[Op], *, axes: tuple[int, ...] | None = None
+    node: Node, lowering: Lowering, emit: Reducer, *, axes: tuple[int, ...] | None = None
 ) -> None:
-    """Lower ReduceMean, ReduceMax or a global pool.
+    """Lower ReduceMean, ReduceMax, ReduceSum or a global pool.
 
     Args:
         node: The node; its attributes and inputs say which axes where ``axes`` does not.
         lowering: Where to.
-        pool: AveragePool2D or MaxPool2D.
+        emit: Adds the operator that reduces windows of a map.
         axes: The axes of a global pool, which it keeps with size 1.
     """
     value = node.input(0)
@@ -89,8 +91,7 @@ def lower_reduction(
                 f"a sum of {window[0] * window[1]} codes can exceed 32 bits",
                 "reduce in two steps",
             )
-        out = (1, view[1] // window[0], view[2] // window[1], view[3])
-        tensor = lowering.emit(pool, [tensor], out, kernel=window)
+        tensor = emit(tensor, view, window)
     else:
         tensor = found.tensor
     result = [axis for axis in range(len(shape)) if keep or axis not in reduced]

@@ -14,6 +14,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper
 
+from edgefactor.pipeline.passes.decompose import decompose
 from edgefactor.pipeline.passes.onnx_graph import OnnxGraph, attribute
 
 _VIEWS = ("Flatten", "Squeeze", "Unsqueeze", "Reshape")
@@ -288,6 +289,7 @@ def merge_views(graph: OnnxGraph) -> None:
 
 
 PASSES: tuple[Callable[[OnnxGraph], None], ...] = (
+    decompose,
     remove_identities,
     matmul_to_gemm,
     normalise_gemm,

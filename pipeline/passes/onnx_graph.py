@@ -23,6 +23,8 @@ class OnnxGraph:
         nodes: In an order in which each comes after what it reads.
         constants: Initializers by name.
         shapes: Static shape of every value, as far as known.
+        types: ONNX element type of the values that are not float.
+        opset: Version of ONNX's own operator set.
     """
 
     def __init__(self, model: onnx.ModelProto) -> None:
@@ -33,6 +35,13 @@ class OnnxGraph:
             tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer
         }
         self.shapes = static_shapes(model)
+        self.types = {
+            value.name: value.type.tensor_type.elem_type
+            for value in (*graph.input, *graph.output, *graph.value_info)
+        }
+        self.opset = max(
+            (o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), default=1
+        )
         self.outputs = tuple(value.name for value in graph.output)
         self.inputs = tuple(v.name for v in graph.input if v.name not in self.constants)
 
@@ -101,7 +110,7 @@ class OnnxGraph:
         listed = {value.name for value in (*graph.input, *graph.output)}
         for value in (name for node in nodes for name in node.output if name):
             if value not in listed and value in self.shapes:
-                kind = onnx.TensorProto.FLOAT
+                kind = self.types.get(value, onnx.TensorProto.FLOAT)
                 graph.value_info.append(
                     helper.make_tensor_value_info(value, kind, self.shapes[value])
                 )

@@ -1,7 +1,7 @@
 """The ONNX project's own node tests, taken through lowering and quantization.
 
 The ``onnx`` package carries a test or more for each operator: a model of one node, inputs, and what
-must come out. Each whose operators are all claimed here (``ops.BY_ONNX``) becomes an int8 Graph,
+must come out. Each whose operators are all claimed here (``CLAIMED``) becomes an int8 Graph,
 calibrated on its own inputs; the rest of a claim's tests are left out with the reason that the
 export itself gives. Two comparisons say whether the result is right within quantization error:
 
@@ -35,6 +35,7 @@ from edgefactor.export.reference import run_reference
 from edgefactor.export.validate import validate
 from edgefactor.pipeline.calibrate import calibrate
 from edgefactor.pipeline.lower import lower
+from edgefactor.pipeline.passes.decompose import DECOMPOSED
 from edgefactor.pipeline.passes.fuse import fuse
 from edgefactor.pipeline.quantize import quantize
 from edgefactor.pipeline.simplify import simplify
@@ -47,9 +48,10 @@ TABLE = REPOSITORY / "docs" / "onnx-node-tests.md"
 COMMAND = "python -m tests.zoo.node_cases"
 MIN_SQNR_DB = 20.0
 #: Operators whose inputs are all data; of the others the first one is, the rest are parameters.
-_ALL_DATA = {"Add", "Concat", "Mul", "Sub"}
+_ALL_DATA = {"Add", "Concat", "Max", "Mean", "Min", "Mul", "Sub", "Sum"}
 #: What the onnx package on this machine may be newer than what ONNX Runtime runs.
 _OPSETS = range(7, 24)
+_OTHER_FLOATS = {onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE}
 #: Tests that int8 cannot follow, whatever computes it.
 _BEYOND_INT8 = {
     "test_logsoftmax_large_number": "its inputs span 10,003, so one step of int8 is 39, and the "
@@ -58,6 +60,9 @@ _BEYOND_INT8 = {
     "test_softmax_large_number": "its inputs span 10,003, so one step of int8 is 39, and the "
     "result hangs on differences of 1",
 }
+
+
+CLAIMED = frozenset({*ops.BY_ONNX, *DECOMPOSED})
 
 
 class LeftOutError(Exception):
@@ -113,7 +118,7 @@ def claimed() -> tuple[Case, ...]:
     for test in tests:
         kinds = tuple(node.op_type for node in test.model.graph.node)
         domains = {node.domain for node in test.model.graph.node}
-        if domains <= {"", "ai.onnx"} and all(kind in ops.BY_ONNX for kind in kinds):
+        if domains <= {"", "ai.onnx"} and CLAIMED.issuperset(kinds):
             ((inputs, outputs),) = test.data_sets
             cases.append(
                 Case(
@@ -125,6 +130,26 @@ def claimed() -> tuple[Case, ...]:
                 )
             )
     return tuple(sorted(cases, key=lambda case: case.name))
+
+
+def in_float32(case: Case) -> Case:
+    """A test in other floats with their values in float32, which int8 cannot tell apart."""
+    model = onnx.ModelProto()
+    model.CopyFrom(case.model)
+    for info in (*model.graph.input, *model.graph.output):
+        if info.type.tensor_type.elem_type in _OTHER_FLOATS:
+            info.type.tensor_type.elem_type = onnx.TensorProto.FLOAT
+    return replace(
+        case,
+        model=model,
+        inputs=tuple(map(_in_float32, case.inputs)),
+        expected=tuple(map(_in_float32, case.expected)),
+    )
+
+
+def _in_float32(array: NDArray[Any]) -> NDArray[Any]:
+    other = isinstance(array, np.ndarray) and array.dtype in (np.float16, np.float64)
+    return array.astype(np.float32) if other else array
 
 
 def _require_float(case: Case) -> None:
@@ -226,6 +251,7 @@ def run(case: Case) -> Result:
     """
     if case.name in _BEYOND_INT8:
         raise LeftOutError(_BEYOND_INT8[case.name])
+    case = in_float32(case)
     _require_float(case)
     model, feeds = prepared(case)
     if not feeds:

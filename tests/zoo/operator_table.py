@@ -16,7 +16,10 @@ from edgefactor.export.ops import table
 from edgefactor.export.tflite_writer import write_tflite
 from edgefactor.export.validate import validate
 from edgefactor.pipeline.lower import lower
+from edgefactor.pipeline.passes.canonical import divide_by_reciprocals
+from edgefactor.pipeline.passes.decompose import decompose
 from edgefactor.pipeline.passes.fuse import fuse
+from edgefactor.pipeline.passes.onnx_graph import OnnxGraph, infer_shapes
 from edgefactor.pipeline.quantize import quantize
 from tests.tools import REPOSITORY
 from tests.zoo.random_networks import OPSET, Network, SeededDraw
@@ -114,14 +117,32 @@ EXAMPLES: dict[str, tuple[tuple[int, ...], Example]] = {
     "HardSwish": (_MAP, _same("HardSwish")),
     "Identity": (_MAP, _same("Identity")),
     "LeakyRelu": (_MAP, _same("LeakyRelu", alpha=0.1)),
+    "LRN": (_MAP, _same("LRN", size=3)),
     "LogSoftmax": (_ROW, _same("LogSoftmax")),
+    "LpNormalization": (_ROW, _same("LpNormalization")),
     "MatMul": (_ROW, lambda net, x, z: net.node("MatMul", [x, net.normal(4, 5)], (1, 5))),
+    "Max": (_MAP, _pair("Max")),
+    "Mean": (_MAP, _pair("Mean")),
+    "Min": (_MAP, _pair("Min")),
     "MaxPool": (_MAP, _to("MaxPool", (1, 4, 3, 3), kernel_shape=[2, 2], strides=[2, 2])),
     "Mul": (_MAP, _pair("Mul")),
     "Neg": (_MAP, _same("Neg")),
     "PRelu": (_MAP, lambda net, x, z: net.node("PRelu", [x, net.normal(4, 1, 1)], net.shape(x))),
     "Pad": (_MAP, _with("Pad", [[0, 0, 1, 1, 0, 0, 1, 1]], (1, 4, 8, 8))),
     "ReduceMax": (_MAP, _with("ReduceMax", [[2, 3]], (1, 4, 1, 1))),
+    **{
+        kind: (_MAP, _with(kind, [[2, 3]], (1, 4, 1, 1)))
+        for kind in (
+            "ReduceL1",
+            "ReduceL2",
+            "ReduceLogSum",
+            "ReduceLogSumExp",
+            "ReduceMin",
+            "ReduceSum",
+            "ReduceSumSquare",
+        )
+    },
+    "ReduceProd": (_MAP, _with("ReduceProd", [[1]], (1, 1, 6, 6))),
     "ReduceMean": (_MAP, _with("ReduceMean", [[1]], (1, 1, 6, 6))),
     "Relu": (_MAP, _same("Relu")),
     "Reshape": (_MAP, _with("Reshape", [[1, 4, 36]], (1, 4, 36))),
@@ -133,6 +154,7 @@ EXAMPLES: dict[str, tuple[tuple[int, ...], Example]] = {
     "Split": (_MAP, _with("Split", [[1, 3]], (1, 1, 6, 6), (1, 3, 6, 6), axis=1)),
     "Squeeze": ((1, 4, 6, 1), _with("Squeeze", [[3]], (1, 4, 6))),
     "Sub": (_MAP, _pair("Sub")),
+    "Sum": (_MAP, _pair("Sum")),
     "Tanh": (_MAP, _same("Tanh")),
     "Transpose": (_MAP, _to("Transpose", (1, 4, 6, 6), perm=[0, 1, 3, 2])),
     "Unsqueeze": ((1, 4, 6), _with("Unsqueeze", [[1]], (1, 1, 4, 6))),
@@ -156,7 +178,10 @@ def int8_example(kind: str) -> Graph:
     first = add(net, "x", "z")
     outputs = list(dict.fromkeys([first, *net.nodes[-1].output]))
     net.inputs = [name for name in net.inputs if name in net.nodes[-1].input]
-    model = net.model(outputs, opset=_OPSETS.get(kind, OPSET))
+    edited = OnnxGraph(net.model(outputs, opset=_OPSETS.get(kind, OPSET)))
+    decompose(edited)
+    divide_by_reciprocals(edited)
+    model = infer_shapes(edited.to_model())
     graph = fuse(validate(lower(model, name="example"), "lower"))
     ranges = {tensor.name: (-2.0, 2.0) for tensor in graph.activations}
     return validate(quantize(graph, ranges), "quantize", quantized=True)

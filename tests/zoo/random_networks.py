@@ -348,7 +348,7 @@ def _pad(net: Network, x: str) -> None:
 
 def _reduce(net: Network, x: str) -> None:
     shape = net.shape(x)
-    kind = net.choose(["ReduceMean", "ReduceMax"])
+    kind = net.choose(["ReduceMean", "ReduceMax", "ReduceSum", "ReduceMin", "ReduceL1", "ReduceL2"])
     axes = [axis for axis in range(1, len(shape)) if net.flag()] or [len(shape) - 1]
     keep = net.flag()
     out = tuple(
@@ -359,7 +359,7 @@ def _reduce(net: Network, x: str) -> None:
 
 
 def _binary(net: Network, x: str) -> None:
-    kind, shape = net.choose(["Add", "Sub", "Mul"]), net.shape(x)
+    kind, shape = net.choose(["Add", "Sub", "Mul", "Max", "Min"]), net.shape(x)
     fitting = [name for name, other in net.shapes.items() if _broadcasts(shape, other)]
     other = net.choose(fitting)
     pair = [x, other] if net.flag() else [other, x]
@@ -367,7 +367,7 @@ def _binary(net: Network, x: str) -> None:
 
 
 def _with_constant(net: Network, x: str) -> None:
-    kind, shape = net.choose(["Add", "Sub", "Mul", "Div"]), net.shape(x)
+    kind, shape = net.choose(["Add", "Sub", "Mul", "Div", "Max", "Min"]), net.shape(x)
     seen = tuple(1 if net.flag() else size for size in shape)[net.draw.integer(0, len(shape)) :]
     numbers = net.generator.uniform(0.5, 2, seen).astype(np.float32)
     numbers *= net.generator.choice([-1, 1], seen).astype(np.float32)

@@ -1,0 +1,98 @@
+"""Decomposed operators compute what ONNX Runtime computes of the whole ones."""
+
+import numpy as np
+import onnx
+import pytest
+
+from edgefactor.errors import UnsupportedOperatorError
+from edgefactor.pipeline.passes.decompose import DECOMPOSED, decompose
+from edgefactor.pipeline.passes.onnx_graph import OnnxGraph, infer_shapes
+from tests.export.ops.lowering import parse, run_float
+
+ONE, TWO = "float[2,3,4] x", "float[2,3,4] x, float[3,1] z"
+AXES = "a = Constant <value_ints = [1, -1]> ()"
+LAST = "a = Constant <value_ints = [2]> ()"
+#: Inputs, nodes, operators that are left.
+CASES: dict[str, tuple[str, str, str]] = {
+    "three maxima": (TWO, "y = Max (x, z, x)", "Max Max"),
+    "two minima": (TWO, "y = Min (x, z)", "Min"),
+    "one maximum": (ONE, "y = Max (x)", "Identity"),
+    "sum": (TWO, "y = Sum (z, x, x)", "Add Add"),
+    "mean": (TWO, "y = Mean (x, z)", "Add Mul"),
+    "mean of one": (ONE, "y = Mean (x)", "Mul"),
+    "ReduceMin": (ONE, f"{AXES} y = ReduceMin (x, a)", "Neg ReduceMax Neg"),
+    "ReduceMin, all axes": (ONE, "y = ReduceMin <keepdims = 0> (x)", "Neg ReduceMax Neg"),
+    "ReduceL1": (ONE, f"{AXES} y = ReduceL1 <keepdims = 0> (x, a)", "Abs ReduceSum"),
+    "ReduceL2": (ONE, f"{LAST} y = ReduceL2 (x, a)", "Mul ReduceSum Sqrt"),
+    "ReduceSumSquare": (ONE, f"{LAST} y = ReduceSumSquare (x, a)", "Mul ReduceSum"),
+    "ReduceLogSum": (
+        ONE,
+        f"p = Exp (x) {LAST} y = ReduceLogSum (p, a)",
+        "Exp ReduceSum Log",
+    ),
+    "ReduceLogSumExp": (
+        ONE,
+        f"{AXES} y = ReduceLogSumExp <keepdims = 0> (x, a)",
+        "ReduceMax Sub Exp ReduceSum Log ReduceMax Add",
+    ),
+    "ReduceProd": (
+        ONE,
+        "a = Constant <value_ints = [0, 1]> () y = ReduceProd <keepdims = 0> (x, a)",
+        "Slice Slice Mul Slice Slice Slice Mul Mul Reshape",
+    ),
+    "no axes": (
+        ONE,
+        "y = ReduceL2 <noop_with_empty_axes = 1> (x)",
+        "Mul Identity Sqrt",
+    ),
+    "LpNormalization": (ONE, "y = LpNormalization <axis = 1> (x)", "Mul ReduceSum Sqrt Div"),
+    "LpNormalization, p 1": (ONE, "y = LpNormalization <p = 1> (x)", "Abs ReduceSum Div"),
+    "LRN": (
+        "float[1,5,3,2] x",
+        "y = LRN <size = 3, alpha = 0.5, bias = 2.0> (x)",
+        "Mul Conv Pow Mul",
+    ),
+}
+
+
+def decomposed(model: onnx.ModelProto) -> onnx.ModelProto:
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    graph = OnnxGraph(copy)
+    decompose(graph)
+    return infer_shapes(graph.to_model())
+
+
+def check(model: onnx.ModelProto) -> list[str]:
+    after = decomposed(model)
+    generator = np.random.default_rng(2)
+    feeds = {}
+    for info in model.graph.input:
+        shape = [axis.dim_value for axis in info.type.tensor_type.shape.dim]
+        feeds[info.name] = generator.uniform(-2, 2, shape).astype(np.float32)
+    expected, found = run_float(model, feeds), run_float(after, feeds)
+    assert found.shape == expected.shape
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+    return [node.op_type for node in after.graph.node]
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+def test_same_values(case: tuple[str, str, str]) -> None:
+    inputs, body, left = case
+    assert check(parse(inputs, body)) == left.split()
+
+
+@pytest.mark.parametrize("kind", ["ReduceMin", "ReduceL1", "ReduceLogSumExp"])
+def test_axes_as_attribute(kind: str) -> None:
+    """Before operator set 18 the axes are no input."""
+    check(parse(ONE, f"y = {kind} <axes = [0, -1], keepdims = 0> (x)", 13))
+
+
+def test_every_rule_is_tried() -> None:
+    tried = {node.op_type for i, b, _ in CASES.values() for node in parse(i, b).graph.node}
+    assert tried >= set(DECOMPOSED)
+
+
+def test_a_long_product_is_refused() -> None:
+    with pytest.raises(UnsupportedOperatorError, match="product of 24 elements"):
+        decomposed(parse(ONE, "y = ReduceProd (x)"))
