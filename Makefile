@@ -18,7 +18,6 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check
-DIGITS := build/digits
 
 .PHONY: help demo test lint slow bench setup clean
 .DELETE_ON_ERROR:
@@ -32,10 +31,7 @@ help:
 	@echo "make clean   remove what was built, except the virtual environment"
 
 demo: setup
-	$(BIN)/python examples/digits/data.py $(DIGITS)
-	$(BIN)/edgefactor export examples/digits/model.pt --model examples/digits/model.py:digits \
-	  --target cortex-m4 --calibration $(DIGITS)/calibration.npz \
-	  --data $(DIGITS)/test.npz --name digits -o demo-out
+	$(BIN)/edgefactor demo -o demo-out
 
 test: setup lint
 	$(BIN)/python -m pytest -m "not slow" -n $(JOBS) $(PYTEST_ARGS)

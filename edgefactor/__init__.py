@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         ModelOptions,
         Normalization,
     )
+    from edgefactor.pipeline.demo import demo_options
     from edgefactor.pipeline.inspect import inspect as inspect_model
     from edgefactor.pipeline.run import check as check_bundle
     from edgefactor.pipeline.run import export as export_model
@@ -67,6 +68,7 @@ __all__ = [
     "apply_method",
     "check_bundle",
     "compress_model",
+    "demo_options",
     "export_model",
     "freeze",
     "inspect_model",
@@ -88,6 +90,7 @@ _LAZY = {
     "ModelOptions": ("edgefactor.pipeline.config", "ModelOptions"),
     "Normalization": ("edgefactor.pipeline.config", "Normalization"),
     "check_bundle": ("edgefactor.pipeline.run", "check"),
+    "demo_options": ("edgefactor.pipeline.demo", "demo_options"),
     "export_model": ("edgefactor.pipeline.run", "export"),
     "inspect_model": ("edgefactor.pipeline.inspect", "inspect"),
     "list_targets": ("edgefactor.targets.catalogue", "list_targets"),

@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -26,10 +26,8 @@ from edgefactor.command import (
     quiet_option,
 )
 from edgefactor.compression_commands import compress, recipes
+from edgefactor.device_commands import demo, finish
 from edgefactor.pipeline import config
-
-if TYPE_CHECKING:
-    from edgefactor.pipeline.report import Report
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -109,7 +107,7 @@ def export(
         )
         with terminal.progress(quiet=quiet or as_json) as progress:
             report = run.export(options, progress)
-        return _finish(report, quiet=quiet, as_json=as_json)
+        return finish(report, quiet=quiet, as_json=as_json)
 
     return guard(work, as_json=as_json, debug=debug)
 
@@ -128,7 +126,7 @@ def check(quiet: bool, as_json: bool, debug: bool, **values: Any) -> int:
         options = config.CheckOptions(**values)
         with terminal.progress(quiet=quiet or as_json) as progress:
             report = run.check(options, progress)
-        return _finish(report, quiet=quiet, as_json=as_json)
+        return finish(report, quiet=quiet, as_json=as_json)
 
     return guard(work, as_json=as_json, debug=debug)
 
@@ -209,13 +207,14 @@ def report(bundle: Path, alternatives: bool, as_json: bool, debug: bool) -> int:
 
             render_alternatives(found, terminal.console())
             return 0
-        return _finish(found, quiet=False, as_json=as_json)
+        return finish(found, quiet=False, as_json=as_json)
 
     return guard(work, as_json=as_json, debug=debug)
 
 
 commands.add_command(compress)
 commands.add_command(recipes)
+commands.add_command(demo)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -239,21 +238,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     return result if isinstance(result, int) else 0
-
-
-def _finish(result: Report, *, quiet: bool, as_json: bool) -> int:
-    if as_json:
-        terminal.print_json(result.to_dict())
-    elif not quiet:
-        from edgefactor.pipeline.report_view import render
-
-        render(result, terminal.console())
-    elif not result.ok:
-        from edgefactor.pipeline.report_view import failures
-
-        for line in failures(result):
-            terminal.print_line(line)
-    return 0 if result.ok else 1
 
 
 def _target_data(name: str, alias_of: str, target: Any) -> dict[str, Any]:

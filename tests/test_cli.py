@@ -1,4 +1,5 @@
 import json
+import shlex
 import signal
 import subprocess
 import sys
@@ -79,7 +80,7 @@ def test_help_is_instant_and_loads_nothing_heavy() -> None:
     assert min(tries) < HELP_SECONDS
 
 
-@pytest.mark.parametrize("command", ["export", "check", "inspect", "targets", "report"])
+@pytest.mark.parametrize("command", ["export", "check", "inspect", "targets", "report", "demo"])
 def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main([command, "--help"]) == 0
     assert "Usage: edgefactor" in capsys.readouterr().out
@@ -185,6 +186,19 @@ def test_quiet(fake: Any, capsys: pytest.CaptureFixture[str]) -> None:
     fake(lambda options, progress: FakeReport())
     assert cli.main(["export", "net.pt", "-q"]) == 0
     assert capsys.readouterr() == ("", "")
+
+
+def test_demo_exports_the_example(fake: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    seen: list[config.ExportOptions] = []
+    fake(lambda options, progress: seen.append(options) or FakeReport())  # type: ignore[func-returns-value]
+    assert cli.main(["demo", "--target", "cortex-m7", "-o", "somewhere"]) == 0
+    out, err = capsys.readouterr()
+    assert "the report" in out
+    # What it prints is a command that does the same.
+    program, *line = shlex.split(err)
+    assert program == "edgefactor" and cli.main(line) == 0
+    assert seen[0] == seen[1]
+    assert (seen[0].target, seen[0].output) == ("cortex-m7", Path("somewhere"))
 
 
 # -- errors ----------------------------------------------------------------------------------------

@@ -16,6 +16,10 @@ from tests.tools import REPOSITORY
 
 ROOMS = ("pipeline", "export", "runtime", "targets")
 
+# Data of the package that is an example as well, by its name there.
+EXAMPLES = {"digits": "examples/digits"}
+LINKS = {room: room for room in ROOMS} | EXAMPLES
+
 # From the front door inwards: a room imports from itself and from those after it, and everything
 # may import the errors and the version.
 ORDER = ("edgefactor", *ROOMS)
@@ -34,16 +38,19 @@ SETTINGS = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf
 
 def package_files() -> Iterator[Path]:
     """Every file of the package, relative to the repository."""
-    for folder in ("edgefactor", *ROOMS):
+    for folder in ("edgefactor", *LINKS.values()):
         for path in sorted((REPOSITORY / folder).rglob("*")):
             inside = path.relative_to(REPOSITORY)
-            linked = inside.parts[0] == "edgefactor" and inside.parts[1] in ROOMS
+            linked = inside.parts[0] == "edgefactor" and inside.parts[1] in LINKS
             if path.is_file() and not linked and "__pycache__" not in inside.parts:
                 yield inside
 
 
 def package_name(folder: Path) -> str:
     """Dotted name of the package in a folder that is relative to the repository."""
+    for name, place in EXAMPLES.items():
+        if str(folder) == place:
+            return f"edgefactor.{name}"
     parts = folder.parts if folder.parts[0] == "edgefactor" else ("edgefactor", *folder.parts)
     return ".".join(parts)
 
@@ -65,7 +72,7 @@ def room_of(name: str) -> str:
     return second if second in ROOMS else "edgefactor"
 
 
-SOURCES = [path for path in package_files() if path.suffix == ".py"]
+SOURCES = [path for path in package_files() if path.suffix == ".py" and path.parts[0] != "examples"]
 
 
 def test_package_list_equals_folders() -> None:
@@ -84,16 +91,16 @@ def test_package_data_covers_every_file() -> None:
 
 
 def test_rooms_are_mapped_to_root_folders() -> None:
-    expected = {"edgefactor": "edgefactor"} | {f"edgefactor.{room}": room for room in ROOMS}
+    expected = {"edgefactor": "edgefactor"} | {f"edgefactor.{n}": p for n, p in LINKS.items()}
     assert SETTINGS["package-dir"] == expected
 
 
-@pytest.mark.parametrize("room", ROOMS)
-def test_room_is_linked_and_typed(room: str) -> None:
-    link = REPOSITORY / "edgefactor" / room
+@pytest.mark.parametrize("name", LINKS)
+def test_folder_is_linked_and_typed(name: str) -> None:
+    link = REPOSITORY / "edgefactor" / name
     assert link.is_symlink()
-    assert str(link.readlink()) == f"../{room}"
-    assert (REPOSITORY / room / "py.typed").is_file()
+    assert str(link.readlink()) == f"../{LINKS[name]}"
+    assert (REPOSITORY / name / "py.typed").is_file() == (name in ROOMS)
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=str)

@@ -3,7 +3,8 @@
     python examples/digits/data.py FOLDER
 
 writes the two files that the export takes, with arrays laid out as the PyTorch model takes them:
-calibration.npz (x) and test.npz (x and the labels y).
+calibration.npz (x) and test.npz (x and the labels y). An export also takes the functions
+themselves: ``--calibration examples/digits/data.py:calibration``.
 """
 
 import sys
@@ -29,12 +30,23 @@ def load() -> tuple[Images, Labels, Images, Labels]:
     return x[:-TEST_IMAGES], y[:-TEST_IMAGES], x[-TEST_IMAGES:], y[-TEST_IMAGES:]
 
 
+def calibration() -> list[Images]:
+    """Some hundred training images, from which an export finds the range of every tensor."""
+    x_train, _, _, _ = load()
+    return [x_train[:CALIBRATION_IMAGES]]
+
+
+def test() -> list[tuple[Images, Labels]]:
+    """The test images and their labels."""
+    _, _, x_test, y_test = load()
+    return [(x_test, y_test)]
+
+
 def write(folder: Path) -> None:
     """Write calibration.npz and test.npz."""
-    x_train, _, x_test, y_test = load()
     folder.mkdir(parents=True, exist_ok=True)
-    # Calibration finds the range of every tensor: some hundred training images, no labels.
-    np.savez_compressed(folder / "calibration.npz", x=x_train[:CALIBRATION_IMAGES])
+    np.savez_compressed(folder / "calibration.npz", x=calibration()[0])
+    ((x_test, y_test),) = test()
     np.savez_compressed(folder / "test.npz", x=x_test, y=y_test)
 
 
