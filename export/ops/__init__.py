@@ -15,10 +15,12 @@ from edgefactor.export.ops import (
     requantize,
     reshape,
     resize,
+    resize_bilinear,
     shift,
     slice,
     softmax,
     table,
+    take,
 )
 from edgefactor.export.ops.family import Family
 
@@ -39,10 +41,12 @@ FAMILIES: tuple[Family, ...] = (
     reshape.RESHAPE,
     reshape.TRANSPOSE,
     resize.FAMILY,
+    resize_bilinear.FAMILY,
     shift.FAMILY,
     slice.FAMILY,
     softmax.FAMILY,
     table.FAMILY,
+    take.FAMILY,
 )
 
 OP_TYPES: dict[str, type[Op]] = {family.op.__name__: family.op for family in FAMILIES}

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +33,14 @@ from edgefactor.export.ops.moves import (
     row_major_steps,
 )
 from edgefactor.export.ops.slice import Slice
+from edgefactor.export.ops.take import emit_take
+
+#: ONNX's modes that repeat elements of the tensor -> NumPy's.
+_OWN_ELEMENTS: Mapping[str, Literal["reflect", "edge", "wrap"]] = {
+    "reflect": "reflect",
+    "edge": "edge",
+    "wrap": "wrap",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +104,7 @@ def _amounts(node: Node, lowering: Lowering, rank: int) -> tuple[list[int], list
 
 
 class PadFamily(Family):
-    """Pad in constant mode; negative amounts become a slice."""
+    """Pad; negative amounts become a slice, padding with elements of the tensor a Take."""
 
     op = Pad
     onnx_ops = ("Pad",)
@@ -103,7 +112,8 @@ class PadFamily(Family):
     def lower(self, node: Node, lowering: Lowering) -> None:
         mode = node.attributes.get("mode", "constant")
         if mode != "constant":
-            lowering.unsupported(node, f"its mode is {mode}", "pad with a constant, such as 0")
+            self._lower_with_own_elements(node, lowering, mode)
+            return
         fill = node.attributes.get("value", 0.0)
         if node.input(2):
             fill = lowering.constant(node.input(2))
@@ -132,6 +142,22 @@ class PadFamily(Family):
         if any((*front, *back)):
             out = tuple(b + n + a for b, n, a in zip(front, current, back, strict=True))
             tensor = lowering.emit(Pad, [tensor], out, before=front, after=back, value=value)
+        lowering.bind(node.outputs[0], tensor, x.perm)
+
+    def _lower_with_own_elements(self, node: Node, lowering: Lowering, mode: str) -> None:
+        shape = lowering.shape(node.input(0))
+        amounts = _amounts(node, lowering, len(shape))
+        padded = [axis for axis, pair in enumerate(zip(*amounts, strict=True)) if any(pair)]
+        x = locate(lowering, node.input(0), padded)
+        tensor = x.tensor
+        for axis in padded:
+            front, back = (side[axis] for side in amounts)
+            indices = np.arange(shape[axis])[max(-front, 0) : shape[axis] - max(-back, 0)]
+            if mode not in _OWN_ELEMENTS or indices.size == 0:
+                lowering.unsupported(node, f"its mode is {mode}", "pad with a constant, such as 0")
+            pads = (max(front, 0), max(back, 0))
+            chosen = np.pad(indices, pads, mode=_OWN_ELEMENTS[mode])
+            tensor = emit_take(node, lowering, tensor, x.axes[axis], chosen.tolist())
         lowering.bind(node.outputs[0], tensor, x.perm)
 
     def output_shape(self, op: Pad, inputs: Sequence[Tensor]) -> Shape:

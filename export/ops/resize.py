@@ -1,4 +1,4 @@
-"""Nearest-neighbour upsampling by whole factors; downsampling by whole factors is a slice."""
+"""Resizing: nearest by whole factors; by others it is a Take, to smaller ones a slice."""
 
 from __future__ import annotations
 
@@ -20,9 +20,11 @@ from edgefactor.export.ops.family import (
     TfliteBuilder,
 )
 from edgefactor.export.ops.moves import MOVE_SOURCES, Axis, move_call, row_major_steps
+from edgefactor.export.ops.resize_bilinear import lower_bilinear
 from edgefactor.export.ops.slice import Slice
+from edgefactor.export.ops.take import emit_take
 
-_ADVICE = "use mode='nearest' with a whole scale factor, on the last two axes of an NCHW tensor"
+_ADVICE = "use mode 'nearest' or 'bilinear', on the last two axes of an NCHW tensor"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,39 +74,44 @@ def corners_are_exact(size: int, factor: int) -> bool:
 
 
 class ResizeFamily(Family):
-    """Resize and Upsample in nearest mode."""
+    """Resize and Upsample."""
 
     op = ResizeNearest
     onnx_ops = ("Resize", "Upsample")
 
     def lower(self, node: Node, lowering: Lowering) -> None:
         mode = node.attributes.get("mode", "nearest")
-        if mode != "nearest":
+        if mode not in ("nearest", "linear"):
             lowering.unsupported(node, f"its mode is {mode}", _ADVICE)
         shape, new_shape = lowering.shape(node.input(0)), lowering.shape(node.outputs[0])
         if len(shape) not in (3, 4) or shape[:2] != new_shape[:2]:
             lowering.unsupported(node, f"it resizes {list(shape)} to {list(new_shape)}", _ADVICE)
         scales = self._scales(node, lowering, shape, new_shape)
+        if mode == "linear":
+            lower_bilinear(node, lowering, scales)
+            return
         factors, steps = [1, 1], [1, 1]
+        tensor = lowering.channels_last(node.input(0))
         for axis in range(2, len(shape)):
             place = axis - len(shape) + 2
             size, new_size = shape[axis], new_shape[axis]
             indices = source_indices(node, size, new_size, scales[axis])
+            if indices is None:
+                mode = node.attributes.get("coordinate_transformation_mode", "the default")
+                lowering.unsupported(node, f"its coordinates are {mode}", _ADVICE)
             factor, step = max(new_size // size, 1), max(size // new_size, 1)
-            if indices is None or not np.array_equal(indices, np.arange(new_size) // factor * step):
-                lowering.unsupported(
-                    node,
-                    f"resizing {size} to {new_size} is not a repetition of whole elements",
-                    _ADVICE,
-                )
-            factors[place], steps[place] = factor, step
-        tensor = lowering.channels_last(node.input(0))
+            if np.array_equal(indices, np.arange(new_size) // factor * step):
+                factors[place], steps[place] = factor, step
+            else:
+                tensor = emit_take(node, lowering, tensor, 1 + place, indices.tolist())
         stored = lowering.graph_shape(tensor)
         if steps != [1, 1]:
             step_all = (1, *steps, 1)
-            kept = tuple(-(-n // s) for n, s in zip(stored, step_all, strict=True))
+            rows, columns = new_shape[2:] if len(shape) == 4 else (1, new_shape[2])
             # A size that the step does not divide leaves out what is behind the last multiple.
-            kept = (kept[0], *(new_shape[2:] if len(shape) == 4 else (1, new_shape[2])), kept[3])
+            rows = rows if steps[0] > 1 else stored[1]
+            columns = columns if steps[1] > 1 else stored[2]
+            kept = (stored[0], rows, columns, stored[3])
             ends = tuple((n - 1) * s + 1 for n, s in zip(kept, step_all, strict=True))
             tensor = lowering.emit(
                 Slice, [tensor], kept, begin=(0, 0, 0, 0), end=ends, step=step_all
@@ -123,9 +130,13 @@ class ResizeFamily(Family):
         index = 1 if node.op_type == "Upsample" else 2
         if node.input(index):
             given = lowering.constant(node.input(index))
-        if given is not None and len(given) == len(shape):
-            return [float(scale) for scale in given]
-        return [new / old for old, new in zip(shape, new_shape, strict=True)]
+        scales = [new / old for old, new in zip(shape, new_shape, strict=True)]
+        if given is not None and len(given):
+            rank = len(shape)
+            axes = [int(axis) % rank for axis in node.attributes.get("axes", range(rank))]
+            for axis, scale in zip(axes, given, strict=True):
+                scales[axis] = float(scale)
+        return scales
 
     def output_shape(self, op: ResizeNearest, inputs: Sequence[Tensor]) -> Shape:
         n, height, width, channels = inputs[0].shape

@@ -28,8 +28,10 @@ from edgefactor.export.ops.layouts import (
     long_axes,
     normalize_axis,
     onnx_order,
+    same_long_sizes,
 )
 from edgefactor.export.ops.moves import MOVE_SOURCES, Axis, is_one_block, move_call, row_major_steps
+from edgefactor.export.ops.take import emit_take
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +67,7 @@ def emit_slice(lowering: Lowering, x: Stored, parts: dict[int, range]) -> str:
 
 
 class SliceFamily(Family):
-    """Slice, Split (one Slice an output) and Gather of constant indices at even distances."""
+    """Slice, Split (one Slice an output) and Gather of constant indices."""
 
     op = Slice
     onnx_ops = ("Slice", "Split", "Gather")
@@ -94,17 +96,22 @@ class SliceFamily(Family):
         ends = self._numbers(node, lowering, 2, "ends") or []
         axes = self._numbers(node, lowering, 3, "axes") or list(range(len(starts)))
         steps = self._numbers(node, lowering, 4, "steps") or [1] * len(starts)
-        parts = {}
+        parts: dict[int, range] = {}
+        mirrored: dict[int, range] = {}
         for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
             axis = normalize_axis(axis, len(shape))
-            if step < 1:
-                lowering.unsupported(node, f"its step is {step}", "use a positive step")
+            if step == 0:
+                lowering.unsupported(node, "its step is 0", "use another step")
             # Python's slices clamp out-of-range ends as ONNX does.
-            parts[axis] = range(shape[axis])[start:end:step]
-            if not parts[axis]:
+            part = range(shape[axis])[start:end:step]
+            if not part:
                 lowering.unsupported(node, "it takes no element", "remove the slice")
-        x = locate(lowering, value)
-        lowering.bind(node.outputs[0], emit_slice(lowering, x, parts), x.perm)
+            (parts if step > 0 else mirrored)[axis] = part
+        x = locate(lowering, value, tuple(mirrored))
+        tensor = emit_slice(lowering, x, parts)
+        for axis, part in mirrored.items():
+            tensor = emit_take(node, lowering, tensor, x.axes[axis], part)
+        lowering.bind(node.outputs[0], tensor, x.perm)
 
     def _lower_split(self, node: Node, lowering: Lowering) -> None:
         value = node.input(0)
@@ -128,19 +135,24 @@ class SliceFamily(Family):
         chosen = [normalize_axis(int(i), shape[axis]) for i in np.asarray(indices).reshape(-1)]
         step = chosen[1] - chosen[0] if len(chosen) > 1 else 1
         part = range(chosen[0], chosen[0] + step * len(chosen), step) if step > 0 else range(0)
-        if np.ndim(indices) > 1 or list(part) != chosen:
-            lowering.unsupported(
-                node,
-                f"its indices {chosen[:8]} are not at even distances, rising",
-                "take slices and concatenate them",
-            )
-        x = locate(lowering, value)
-        tensor = emit_slice(lowering, x, {axis: part})
-        perm = x.perm
-        if np.ndim(indices) == 0:
-            # The axis is gone; those behind it move up.
-            order = [a - (a > axis) for a in long_axes(shape, perm) if a != axis]
-            perm = complete_perm(order, lowering.shape(node.outputs[0]))
+        x = locate(lowering, value, (axis,))
+        if list(part) == chosen:
+            tensor = emit_slice(lowering, x, {axis: part})
+        else:
+            tensor = emit_take(node, lowering, x.tensor, x.axes[axis], chosen)
+        # In the place of the axis are those of the indices.
+        added = np.ndim(indices)
+        new_shape = lowering.shape(node.outputs[0])
+        order: list[int] = []
+        for old in long_axes(shape, x.perm):
+            if old != axis:
+                order.append(old + (added - 1) * (old > axis))
+        place = len([old for old in x.perm[: x.perm.index(axis)] if shape[old] != 1])
+        order[place:place] = [new for new in range(axis, axis + added) if new_shape[new] != 1]
+        perm = complete_perm(order, new_shape)
+        stored = tuple(new_shape[a] for a in perm)
+        if not same_long_sizes(lowering.graph_shape(tensor), stored):
+            tensor = lowering.view(tensor, stored)
         lowering.bind(node.outputs[0], tensor, perm)
 
     def output_shape(self, op: Slice, inputs: Sequence[Tensor]) -> Shape:

@@ -105,6 +105,7 @@ EXAMPLES: dict[str, tuple[tuple[int, ...], Example]] = {
         lambda net, x, z: net.node("Div", [x, net.constant(np.float32(3))], net.shape(x)),
     ),
     "Dropout": (_MAP, _same("Dropout")),
+    "Expand": ((1, 4, 1, 1), _with("Expand", [[1, 4, 6, 6]], (1, 4, 6, 6))),
     "Flatten": (_MAP, _to("Flatten", (1, 144))),
     "Gather": (_MAP, _with("Gather", [[0, 2]], (1, 2, 6, 6), axis=1)),
     "Gemm": (
@@ -156,6 +157,7 @@ EXAMPLES: dict[str, tuple[tuple[int, ...], Example]] = {
     "Sub": (_MAP, _pair("Sub")),
     "Sum": (_MAP, _pair("Sum")),
     "Tanh": (_MAP, _same("Tanh")),
+    "Tile": (_MAP, _with("Tile", [[1, 1, 1, 2]], (1, 4, 6, 12))),
     "Transpose": (_MAP, _to("Transpose", (1, 4, 6, 6), perm=[0, 1, 3, 2])),
     "Unsqueeze": ((1, 4, 6), _with("Unsqueeze", [[1]], (1, 1, 4, 6))),
     "Upsample": (_MAP, _upsample),

@@ -205,6 +205,20 @@ def _resize(net: Network, x: str) -> None:
     rows, columns = net.draw.integer(1, 3), net.draw.integer(1, 3)
     if n * channels * height * rows * width * columns > LARGEST:
         return
+    if net.flag():
+        size = net.draw.integer(1, 2 * height), net.draw.integer(1, 2 * width)
+        mode = net.choose(["linear", "nearest"])
+        transformation = net.choose(["half_pixel", "align_corners", "asymmetric"])
+        if n * channels * size[0] * size[1] <= LARGEST:
+            sizes = net.constant(np.array([n, channels, *size], np.int64))
+            net.node(
+                "Resize",
+                [x, "", "", sizes],
+                (n, channels, *size),
+                mode=mode,
+                coordinate_transformation_mode=transformation,
+            )
+        return
     net.node(
         "Resize",
         [x, "", net.constant(np.array([1, 1, rows, columns], np.float32))],
@@ -306,6 +320,33 @@ def _slice(net: Network, x: str) -> None:
     net.node("Slice", [x, *numbers], tuple(shape))
 
 
+def _take(net: Network, x: str) -> None:
+    """Elements in any order; mirrored; repeated; edges that repeat."""
+    shape = list(net.shape(x))
+    axis = net.draw.integer(1, len(shape) - 1)
+    kind = net.choose(["Gather", "Slice", "Tile", "Pad"])
+    size = shape[axis]
+    if kind == "Gather":
+        chosen = [net.draw.integer(-size, size - 1) for _ in range(net.draw.integer(1, 4))]
+        shape[axis] = len(chosen)
+        net.node(kind, [x, net.constant(np.array(chosen, np.int64))], tuple(shape), axis=axis)
+    elif kind == "Slice":
+        numbers = [net.constant(np.array([n], np.int64)) for n in (-1, -size - 1, axis, -1)]
+        net.node(kind, [x, *numbers], tuple(shape))
+    elif kind == "Tile":
+        repeats = np.array([1 + (a == axis) for a in range(len(shape))], np.int64)
+        shape[axis] *= 2
+        if np.prod(shape) <= LARGEST:
+            net.node(kind, [x, net.constant(repeats)], tuple(shape))
+    else:
+        mode = net.choose(["reflect", "edge"]) if size > 1 else "edge"
+        amounts = np.zeros((2, len(shape)), np.int64)
+        amounts[:, axis] = 1, net.draw.integer(0, 1)
+        shape[axis] += int(amounts.sum())
+        if np.prod(shape) <= LARGEST:
+            net.node(kind, [x, net.constant(amounts.reshape(-1))], tuple(shape), mode=mode)
+
+
 def _split(net: Network, x: str) -> None:
     shape = net.shape(x)
     axis = net.draw.integer(1, len(shape) - 1)
@@ -384,8 +425,8 @@ def _broadcasts(shape: Shape, other: Shape) -> bool:
 #: What may follow a value, by its rank.
 STEPS: dict[int, tuple[Callable[[Network, str], None], ...]] = {}
 _ANY = (
-    _dense, _table, _unary, _unary_with_numbers, _softmax, _transpose, _reshape, _slice, _split,
-    _concat, _pad, _reduce, _binary, _binary, _with_constant,
+    _dense, _table, _unary, _unary_with_numbers, _softmax, _transpose, _reshape, _slice, _take,
+    _split, _concat, _pad, _reduce, _binary, _binary, _with_constant,
 )  # fmt: skip
 STEPS[2] = _ANY
 STEPS[3] = (*_ANY, _conv, _conv, _conv_transpose, _pool, _batch_norm, _global_pool)

@@ -81,11 +81,11 @@ LOWERINGS = {
 }
 #: Inputs, body, operator set, words of the message.
 UNSUPPORTED = {
-    "reflect": (
-        "float[1,4,8,8] x",
-        ('a = Constant<value_ints=[0,0,1,1,0,0,1,1]>() y = Pad<mode="reflect">(x,a)'),
+    "computed value": (
+        "float[1,4,8,8] x, float v",
+        ("a = Constant<value_ints=[0,0,1,1,0,0,1,1]>() y = Pad(x,a,v)"),
         18,
-        "mode is reflect",
+        "value is computed",
     ),
 }
 

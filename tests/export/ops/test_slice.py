@@ -4,9 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgefactor.errors import UnsupportedOperatorError
 from edgefactor.export.ops.slice import Slice
-from edgefactor.pipeline.lower import lower
 from tests.export.ops.lowering import check_lowering, kinds, parse
 from tests.export.ops.oracles import activation, check, graph_of
 
@@ -90,39 +88,9 @@ LOWERINGS = {
         ["Slice"],
     ),
 }
-#: Inputs, body, operator set, words of the message.
-UNSUPPORTED = {
-    "negative step": (
-        "float[1,4,8,8] x",
-        (
-            "s = Constant<value_ints=[7]>() "
-            "e=Constant<value_ints=[0]>() "
-            "a = Constant<value_ints=[3]>() "
-            "t=Constant<value_ints=[-1]>() "
-            "y=Slice(x,s,e,a,t)"
-        ),
-        13,
-        "step is -1",
-    ),
-    "scattered indices": (
-        "float[1,4,8,8] x",
-        ("i = Constant<value_ints=[0,3,1]>() y = Gather<axis=1>(x,i)"),
-        13,
-        "even distances",
-    ),
-}
 
 
 @pytest.mark.parametrize("case", LOWERINGS.values(), ids=LOWERINGS.keys())
 def test_lowering(case):
     inputs, body, opset, expected = case
     assert kinds(check_lowering(parse(inputs, body, opset))) == expected
-
-
-@pytest.mark.parametrize("case", UNSUPPORTED.values(), ids=UNSUPPORTED.keys())
-def test_what_cannot_be_done_is_refused_with_a_way_out(case):
-    inputs, body, opset, words = case
-    with pytest.raises(UnsupportedOperatorError, match=words) as caught:
-        lower(parse(inputs, body, opset), name="net")
-    assert "node" in caught.value.where
-    assert caught.value.hint
