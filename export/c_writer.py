@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from edgefactor import __version__
-from edgefactor.export.arena.plan import ALIGNMENT, ArenaPlan, plan_arena, without_skipped
+from edgefactor.export.arena.plan import ALIGNMENT, ArenaPlan, without_skipped
+from edgefactor.export.arena.scratch_fit import fit_scratch
 from edgefactor.export.c_code import c_text
 from edgefactor.export.c_code.code_cache import CodeCache
 from edgefactor.export.c_code.layer_code import (
@@ -281,8 +282,7 @@ def write_c(
         prefix: C identifier that all public names start with.
         normalization: Offered in the header as a helper for raw inputs, if given.
     """
-    code = CodeCache(target=target).code(graph)
-    plan = plan_arena(graph, code)
+    code, plan = fit_scratch(graph, CodeCache(target=target).code(graph), target)
     code = without_skipped(code, plan)
     fetched = graph.metadata.get(INPUT_BY_ROWS)
     for op in graph.ops:

@@ -14,24 +14,32 @@ from edgefactor.pipeline.config import Progress
 RESERVE_BYTES = 2048
 
 
-def fit_ram(graph: Graph, target: CTarget, ram_bytes: int, progress: Progress) -> Graph:
+def arena_budget(ram_bytes: int) -> int:
+    """What the arena may take of the RAM; 0 for no limit.
+
+    Args:
+        ram_bytes: The budget for arena, stack and variables; 0 for none.
+    """
+    return max(ram_bytes - RESERVE_BYTES, 1) if ram_bytes else 0
+
+
+def fit_ram(graph: Graph, target: CTarget, progress: Progress) -> Graph:
     """Order the operators, and run the first by stripes if the arena would not fit the RAM.
 
     Args:
         graph: int8 Graph.
-        target: What the C is for.
-        ram_bytes: The budget for arena, stack and variables; 0 for none.
+        target: What the C is for, and what the arena may take.
         progress: Called with the name of the stage.
     """
-    if not ram_bytes and not has_choice(graph):
+    if not target.arena_bytes and not has_choice(graph):
         return graph
     progress("fitting the memory")
     cache = CodeCache(target=target)
     if has_choice(graph):
-        graph = validate(order_for_memory(graph, cache.code(graph)), "order", quantized=True)
-    if not ram_bytes:
+        graph = validate(order_for_memory(graph, cache.least_code(graph)), "order", quantized=True)
+    if not target.arena_bytes:
         return graph
-    fitted = fit_arena(graph, target, max(ram_bytes - RESERVE_BYTES, 0), cache=cache)
+    fitted = fit_arena(graph, target, target.arena_bytes, cache=cache)
     return graph if fitted is graph else validate(fitted, "stripes", quantized=True)
 
 

@@ -28,7 +28,7 @@ from edgefactor.pipeline.inputs.data import random_data, read
 from edgefactor.pipeline.inputs.example import choose_inputs, try_model
 from edgefactor.pipeline.inputs.samples import check_classes, no_data, read_data, settle_data
 from edgefactor.pipeline.load import load
-from edgefactor.pipeline.memory_fit import fit_ram
+from edgefactor.pipeline.memory_fit import arena_budget, fit_ram
 from edgefactor.pipeline.records import c_normalization, c_prefix, normalization, recorded, versions
 from edgefactor.pipeline.report import NotVerified, Report
 from edgefactor.runtime.support import support_files
@@ -65,9 +65,9 @@ def export(options: ExportOptions, progress: Progress = lambda _: None) -> Repor
     prefix = c_prefix(options)
     stages = float_stages(loaded, example, prefix, progress)
     int8 = quantized(stages.graph, data.calibration, options, progress)
-    c_target = _c_target(target, options.optimize)
     limits = Limits.of_export(options, target)
-    int8 = fit_ram(int8, c_target, limits.ram_bytes, progress)
+    c_target = _c_target(target, options.optimize, limits.ram_bytes)
+    int8 = fit_ram(int8, c_target, progress)
     progress("writing ONNX, TFLite and C")
     sources = write_c(
         int8,
@@ -129,7 +129,7 @@ def check(options: CheckOptions, progress: Progress = lambda _: None) -> Report:
     )
     sources = write_c(
         int8,
-        _c_target(target, str(facts["optimize"])),
+        _c_target(target, str(facts["optimize"]), int(facts["ram_bytes"])),
         prefix=str(facts["name"]),
         normalization=c_normalization(recorded_normalization),
     )
@@ -159,9 +159,9 @@ def _extent(options: ExportOptions | CheckOptions, limits: Limits) -> Extent:
     return Extent(samples=options.samples, emulated_samples=emulated, limits=limits)
 
 
-def _c_target(target: Target, optimize: str) -> CTarget:
+def _c_target(target: Target, optimize: str, ram_bytes: int) -> CTarget:
     features = IsaFeatures(dsp=target.dsp, mve=target.mve, unaligned=target.unaligned)
-    return CTarget(features=features, optimize=optimize)
+    return CTarget(features=features, optimize=optimize, arena_bytes=arena_budget(ram_bytes))
 
 
 def _write_files(

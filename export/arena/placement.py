@@ -10,7 +10,7 @@ bound, the most bytes alive at one step, says when the best possible has been re
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -205,27 +205,37 @@ def _alive_bytes(blocks: Sequence[Block], overlaps: Overlaps, step: int) -> int:
     grain = aligned if all(len(block.spans) == 1 for block, _ in living.values()) else int
     sizes = {name: grain(size) for name, (_, size) in living.items()}
     waste = max((grain(size) - size for _, size in living.values()), default=0)
+    covered = dict.fromkeys(living, 0)  # by other blocks
     for (source, result), entries in overlaps.items():
         for overlap in entries:
             if overlap.step == step and source in sizes and result in sizes:
                 below, above = overlap.source[1], overlap.result[1]
                 beside = max(0, max(overlap.lead, 0) + below - above)
                 if beside < below:
-                    sizes[source] -= grain(below) - beside
+                    # Several results may cover a source, but no more than all of it.
+                    more = min(grain(below) - beside, sizes[source] - covered[source])
+                    covered[source] += more
                     sizes[result] -= grain(above) - above
-    return max(sum(sizes.values()) - waste, 0)
+    return max(sum(sizes.values()) - sum(covered.values()) - waste, 0)
 
 
 def lower_bound(
     blocks: Sequence[Block], overlaps: Overlaps = MappingProxyType({}), *, since: int = -1
 ) -> int:
     """Bytes that no placement can go below, for what happens from step ``since`` on."""
+    steps = {max(span.first, since) for block in blocks for span in block.spans}
+    return max(bounds_by_step(blocks, overlaps, steps).values(), default=0)
+
+
+def bounds_by_step(
+    blocks: Sequence[Block], overlaps: Overlaps, steps: Iterable[int]
+) -> dict[int, int]:
+    """The same for single steps: what is alive then needs so many bytes at least."""
     by_step: dict[int, dict[tuple[str, str], list[Overlap]]] = {}
     for pair, entries in overlaps.items():
         for overlap in entries:
             by_step.setdefault(overlap.step, {}).setdefault(pair, []).append(overlap)
-    steps = {max(span.first, since) for block in blocks for span in block.spans}
-    return max((_alive_bytes(blocks, by_step.get(step, {}), step) for step in steps), default=0)
+    return {step: _alive_bytes(blocks, by_step.get(step, {}), step) for step in steps}
 
 
 def place(blocks: Sequence[Block], overlaps: Overlaps = MappingProxyType({})) -> Placement:

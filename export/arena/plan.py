@@ -9,12 +9,27 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from edgefactor.export.arena.placement import ALIGNMENT, Block, Overlap, buffer, lower_bound, place
+from edgefactor.export.arena.placement import (
+    ALIGNMENT,
+    Block,
+    Overlap,
+    bounds_by_step,
+    buffer,
+    lower_bound,
+    place,
+)
 from edgefactor.export.arena.views import Sharing, blocks, share
 from edgefactor.export.c_code.layer_code import LayerCode
 from edgefactor.export.ir import Graph
 
-__all__ = ["ALIGNMENT", "ArenaPlan", "arena_bound", "plan_arena", "without_skipped"]
+__all__ = [
+    "ALIGNMENT",
+    "ArenaPlan",
+    "arena_bound",
+    "plan_arena",
+    "step_bounds",
+    "without_skipped",
+]
 
 _SCRATCH = "\0scratch:"
 
@@ -87,6 +102,14 @@ def arena_bound(graph: Graph, code: Mapping[str, LayerCode], *, since: int = -1)
     return lower_bound(memory, overlaps, since=since)
 
 
+def step_bounds(graph: Graph, code: Mapping[str, LayerCode]) -> list[int]:
+    """What the arena cannot go below because of each operator."""
+    sharing = share(graph, code)
+    memory, overlaps = _memory(graph, code, sharing), _overlaps(graph, code, sharing)
+    found = bounds_by_step(memory, overlaps, range(len(graph.ops)))
+    return [found[step] for step in range(len(graph.ops))]
+
+
 def without_skipped(code: Mapping[str, LayerCode], plan: ArenaPlan) -> dict[str, LayerCode]:
     """The C that is left when copies that the plan makes needless are taken out."""
     result = dict(code)
@@ -110,12 +133,22 @@ def _memory(graph: Graph, code: Mapping[str, LayerCode], sharing: Sharing) -> li
 def _overlaps(
     graph: Graph, code: Mapping[str, LayerCode], sharing: Sharing
 ) -> dict[tuple[str, str], list[Overlap]]:
-    """Where an output may lie over the input that dies."""
+    """Where an output, or scratch, may lie over the input that dies."""
     result: dict[tuple[str, str], list[Overlap]] = {}
     for step, op in enumerate(graph.ops):
+        layer = code[op.name]
+        copied = sharing.seats.get(op.inputs[0])
+        if layer.scratch_lead is not None and copied is not None:
+            entry = Overlap(
+                step=step,
+                source=(copied.offset, graph.tensors[op.inputs[0]].bytes),
+                result=(0, layer.scratch_bytes),
+                lead=layer.scratch_lead,
+            )
+            result.setdefault((copied.block, _SCRATCH + op.name), []).append(entry)
         output = op.outputs[0]
         written = sharing.seats[output]
-        for index, lead in code[op.name].overlaps:
+        for index, lead in layer.overlaps:
             name = op.inputs[index]
             read = sharing.seats.get(name)
             if read is None or read.block == written.block:

@@ -125,7 +125,7 @@ def _of_region(
     for borders, by_rows in modes:
         for count in _counts(graph.tensors[region.result].shape[1]):
             striped = stripe(graph, region, count, borders, by_rows=by_rows)
-            arena = arena_bound(striped, cache.code(striped))
+            arena = arena_bound(striped, cache.least_code(striped))
             extra = multiply_accumulates(striped) - macs
             copied = _copied_bytes(striped)
             calls = len(striped.ops) - len(graph.ops)
@@ -147,7 +147,7 @@ def _of_region(
 
 def _candidates(graph: Graph, cache: CodeCache, before: int, budget: int) -> list[_Candidate]:
     """Ways to run by stripes, best first, by the arena that they need at least."""
-    code = cache.code(graph)
+    code = cache.least_code(graph)
     found: list[_Candidate] = []
     idle = 0
     for region in regions(graph):
@@ -182,12 +182,12 @@ def fit_arena(
         metadata.
     """
     cache = cache or CodeCache(target=target)
-    whole = plan_arena(graph, cache.code(graph)).arena_bytes
+    whole = plan_arena(graph, cache.least_code(graph)).arena_bytes
     if whole <= arena_bytes:
         return graph
     best: _Candidate | None = None
     for candidate in _candidates(graph, cache, whole, arena_bytes)[:_MOST_PLANS]:
-        arena = plan_arena(candidate.graph, cache.code(candidate.graph)).arena_bytes
+        arena = plan_arena(candidate.graph, cache.least_code(candidate.graph)).arena_bytes
         if best is None or arena < best.plan.arena_bytes:
             plan = replace(candidate.plan, arena_bytes=arena, fits=arena <= arena_bytes)
             best = replace(candidate, plan=plan)

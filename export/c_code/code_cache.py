@@ -31,6 +31,10 @@ class CodeCache:
         self.holds.append(graph)
         return {op.name: self._layer(op, graph) for op in graph.ops}
 
+    def least_code(self, graph: Graph) -> dict[str, LayerCode]:
+        """The same with the least scratch: what must fit the RAM."""
+        return {name: layer.least_scratch for name, layer in self.code(graph).items()}
+
     def _layer(self, op: Op, graph: Graph) -> LayerCode:
         key = self._key(op, graph)
         if key not in self.made:

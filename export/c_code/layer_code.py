@@ -6,7 +6,7 @@ Families make these values, the arena planner reads their memory needs, the C wr
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -47,11 +47,13 @@ class CTarget:
         features: Properties of the instruction set.
         optimize: "speed", "size" or "balanced": what to give up last.
         encodings: Encoding forced for a layer, by its name; others are chosen by the cost model.
+        arena_bytes: What the arena may take, if that can be had; 0 for no limit.
     """
 
     features: IsaFeatures = field(default_factory=IsaFeatures)
     optimize: str = "balanced"
     encodings: Mapping[str, str] = field(default_factory=dict)
+    arena_bytes: int = 0
 
     def encoding_of(self, layer: str) -> str | None:
         """The encoding forced for a layer; the stripes of one layer share its weights."""
@@ -139,6 +141,23 @@ class Alternative:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ScratchChoice:
+    """An amount of working memory that a kernel can do with.
+
+    Attributes:
+        scratch_bytes: The amount.
+        instructions: Estimate for one call with it.
+        args: What the fields of the call's argument struct become.
+        overlaps: As in ``LayerCode``.
+    """
+
+    scratch_bytes: int
+    instructions: int
+    args: Mapping[str, CValue]
+    overlaps: tuple[tuple[int, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class LayerCode:
     """The C of one operator.
 
@@ -147,6 +166,11 @@ class LayerCode:
         sources: Files of ``runtime/csrc`` to copy, headers included.
         arrays: Constant data.
         scratch_bytes: Working memory, taken from the arena while the operator runs.
+        scratch_choices: What other amounts would do, if any: ascending, each with fewer
+            instructions than the one before.
+        scratch_lead: Scratch may lie over the first input if it starts at least so many bytes
+            before it, because the kernel copies that input to scratch first of all, front to back.
+            None: they must not overlap.
         in_place: Indices of inputs whose memory the output may take over.
         overlaps: (index of an input, lead): the output may lie over that input if it starts at
             least ``lead`` bytes before it, because the kernel reads no byte of the input after it
@@ -166,6 +190,8 @@ class LayerCode:
     sources: tuple[str, ...] = ()
     arrays: tuple[CArray, ...] = ()
     scratch_bytes: int = 0
+    scratch_choices: tuple[ScratchChoice, ...] = ()
+    scratch_lead: int | None = None
     in_place: tuple[int, ...] = ()
     overlaps: tuple[tuple[int, int], ...] = ()
     inside: int | None = None
@@ -180,3 +206,27 @@ class LayerCode:
     def is_alias(self) -> bool:
         """Whether nothing runs: the output is the input's memory."""
         return not self.calls
+
+    @property
+    def least_scratch(self) -> LayerCode:
+        """The same kernel with the least working memory that it can do with."""
+        return self.with_scratch(self.scratch_choices[0]) if self.scratch_choices else self
+
+    def with_scratch(self, choice: ScratchChoice) -> LayerCode:
+        """The same kernel with another amount of working memory.
+
+        Args:
+            choice: One of ``scratch_choices``.
+        """
+        (call,) = self.calls
+        chosen, *others = self.alternatives
+        option = replace(
+            chosen, scratch_bytes=choice.scratch_bytes, instructions=choice.instructions
+        )
+        return replace(
+            self,
+            calls=(replace(call, args={**call.args, **choice.args}),),
+            scratch_bytes=choice.scratch_bytes,
+            overlaps=choice.overlaps,
+            alternatives=(option, *others),
+        )

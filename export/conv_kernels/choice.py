@@ -22,6 +22,7 @@ from edgefactor.export.c_code.layer_code import (
     IsaFeatures,
     LayerCode,
     Ref,
+    ScratchChoice,
 )
 from edgefactor.export.conv_kernels.costs import ARGS_BYTES, CHANNEL_BYTES
 from edgefactor.export.conv_kernels.dsp import (
@@ -176,7 +177,7 @@ def choose_conv(
         )
     chosen = _best(usable, optimize)
     others = tuple(_option(item) for item in considered if item is not chosen)
-    return _build(chosen, layer, input_name, (chosen.option, *others))
+    return _build(chosen, layer, input_name, (chosen.option, *others), scratch_limit)
 
 
 def _consider(
@@ -248,6 +249,7 @@ def _build(
     layer: _Layer,
     input_name: str,
     alternatives: tuple[Alternative, ...],
+    scratch_limit: int,
 ) -> LayerCode:
     """Packs the operands and lays out the scratch of the chosen option."""
     variant, encoding, geometry = chosen.variant, chosen.encoding, layer.geometry
@@ -263,7 +265,10 @@ def _build(
         CArray(suffix="multiplier", ctype="int32_t", data=layer.multipliers),
         CArray(suffix="shift", ctype="int8_t", data=layer.shifts),
     ]
-    lead = variant.lead(geometry, chosen.strip)
+    choices = tuple(
+        _scratch_choice(variant, geometry, encoding, strip)
+        for strip in variant.strip_choices(geometry, encoding, scratch_limit)
+    )
     has_table = bool(encoding.table) and not variant.inline_table_bytes
     table = table_bytes(encoding, variant.value_offset)[: None if has_table else 0]
     if has_table:
@@ -283,7 +288,7 @@ def _build(
         "shift": Ref(suffix="shift"),
         "tile_offset": layout.tile_offset,
         "strip_offset": layout.strip_offset,
-        "strip_pixels": min(chosen.strip, UINT16_MAX),
+        **_strip_fields(chosen.strip),
         **geometry.window_fields,
         "groups": geometry.groups,
         **geometry.range_fields,
@@ -301,10 +306,32 @@ def _build(
         arrays=tuple(arrays),
         scratch_bytes=layout.total_bytes,
         in_place=(0,) if variant.in_place(geometry) else (),
-        overlaps=() if lead is None else ((0, lead),),
+        overlaps=_overlaps(variant, geometry, chosen.strip),
+        scratch_choices=choices if len(choices) > 1 else (),
+        scratch_lead=variant.scratch_lead(geometry, encoding, chosen.strip),
         encoding=encoding.name,
         bits=encoding.bits,
         distinct_values=len(np.unique(layer.codes)),
         weight_bytes=data.nbytes + table.nbytes,
         alternatives=alternatives,
+    )
+
+
+def _strip_fields(strip: int) -> dict[str, CValue]:
+    return {"strip_pixels": min(strip, UINT16_MAX)}
+
+
+def _overlaps(variant: Variant, geometry: ConvGeometry, strip: int) -> tuple[tuple[int, int], ...]:
+    lead = variant.lead(geometry, strip)
+    return () if lead is None else ((0, lead),)
+
+
+def _scratch_choice(
+    variant: Variant, geometry: ConvGeometry, encoding: Encoding, strip: int
+) -> ScratchChoice:
+    return ScratchChoice(
+        scratch_bytes=variant.scratch(geometry, encoding, strip).total_bytes,
+        instructions=variant.estimate(geometry, encoding, strip),
+        args=_strip_fields(strip),
+        overlaps=_overlaps(variant, geometry, strip),
     )

@@ -213,9 +213,10 @@ DENSE_DSP = Variant(
         decode=O8_DECODE,
         lut=1200.0,
     ),
-    # The whole input is copied out first.
-    in_place=lambda geometry: geometry.out_c <= geometry.taps,
+    # The output may lie anywhere over the input, which is copied out first, but so may the strip.
+    in_place=lambda geometry: False,
     written=flat_strips,
+    copies_input=2,
 )
 
 

@@ -90,8 +90,9 @@ DENSE_SWAR = replace(
         decode=CONV.model.decode,
         lut=CONV.model.lut,
     ),
-    # The whole input is copied out first.
-    in_place=lambda geometry: geometry.out_c <= geometry.taps,
+    # The output may lie anywhere over the input, which is copied out first, but so may the strip.
+    in_place=lambda geometry: False,
+    copies_input=1,
 )
 
 SUM_TAPS = 4
@@ -132,6 +133,9 @@ DENSE_SUMS = replace(
     strip_bytes=lambda geometry, strip: 4 * channel_blocks(geometry) * BLOCK_CHANNELS,
     work=lambda geometry, strip: Work(pixels=1, strips=1, gathered=geometry.taps),
     decoder=lambda encoding: NO_DECODER,
+    # Outputs are written when all inputs have been read.
+    in_place=lambda geometry: geometry.out_c <= geometry.taps,
+    copies_input=0,
     # Here a block is four taps of all channels, with its two tables.
     model=InstructionModel(
         mac=2.55, gather=12.0, output=50.0, block=650.0, strip=600.0, decode={4: 0.0}

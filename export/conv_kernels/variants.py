@@ -22,6 +22,10 @@ from edgefactor.export.conv_kernels.geometry import ConvGeometry, ConvProof
 from edgefactor.export.conv_kernels.packing import BLOCK_CHANNELS
 from edgefactor.export.encodings.codebook import SCALAR_NAMES, Encoding, Int8Array
 
+# Among lengths of strips to choose from later, each takes so many times the scratch of the one
+# before, and no more than this share of its instructions.
+CHOICE_STEP, CHOICE_GAIN = 1.1, 0.998
+
 HEADERS = ("ef_numerics.h", "ef_weights.h", "ef_conv2d.h")
 
 
@@ -71,6 +75,8 @@ class Variant:
         decoder: encoding -> the decoder to link.
         model: Instruction estimates.
         in_place: geometry -> whether the output may lie on the input.
+        copies_input: Bytes of the strip for each one of the input, if the kernel first of all
+            copies the whole input there, front to back; 0 if it does not.
         written: (geometry, strip pixels) -> output pixels that are complete after each strip, in
             order, if a strip's inputs are all copied before its outputs are written; else None.
     """
@@ -95,6 +101,7 @@ class Variant:
     needs_plain_multiply: bool = False
     encodings: tuple[str, ...] = SCALAR_NAMES
     inline_table_bytes: int = 0
+    copies_input: int = 0
 
     def flash_bytes(self, geometry: ConvGeometry, encoding: Encoding) -> int:
         """Weights with their table, and the decoder's code."""
@@ -145,6 +152,37 @@ class Variant:
         costs = {strip: self.estimate(geometry, encoding, strip) for strip in fitting}
         near = slack * min(costs.values(), default=0)
         return next((strip for strip in fitting if costs[strip] <= near), strips[0])
+
+    def strip_choices(self, geometry: ConvGeometry, encoding: Encoding, limit: int) -> list[int]:
+        """Strip lengths worth a choice, ascending: each costs fewer instructions than the last.
+
+        Args:
+            geometry: The layer.
+            encoding: Of its weights.
+            limit: Scratch in bytes, as in ``choose_strip``.
+        """
+        chosen: list[int] = []
+        held, cost = 0, 0
+        strips = self.strips(geometry, encoding)
+        for strip in strips:
+            scratch = self.scratch(geometry, encoding, strip).total_bytes
+            if chosen and (scratch > limit or scratch < CHOICE_STEP * held):
+                continue
+            instructions = self.estimate(geometry, encoding, strip)
+            if not chosen or instructions < CHOICE_GAIN * cost:
+                chosen.append(strip)
+                held, cost = scratch, instructions
+        return chosen
+
+    def scratch_lead(self, geometry: ConvGeometry, encoding: Encoding, strip: int) -> int | None:
+        """How far before the input scratch must start to lie over it, in bytes; None: it may not.
+
+        The copy must never write what it has not read: the ends of strip and input meet.
+        """
+        if not self.copies_input:
+            return None
+        offset = self.scratch(geometry, encoding, strip).strip_offset
+        return offset + (self.copies_input - 1) * geometry.taps
 
     def lead(self, geometry: ConvGeometry, strip: int) -> int | None:
         """How far before the input the output must start to lie over it, in bytes.

@@ -1,6 +1,7 @@
 """An export whose RAM budget asks for stripes: exact on every rung, the cost in the report."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,10 @@ from torch import Tensor, nn
 from edgefactor.export.arena.plan import plan_arena
 from edgefactor.export.c_code.code_cache import CodeCache
 from edgefactor.export.c_code.layer_code import CTarget
+from edgefactor.export.ir import Graph
 from edgefactor.pipeline import run
 from edgefactor.pipeline.config import CheckOptions, ExportOptions
-from edgefactor.pipeline.memory_fit import RESERVE_BYTES, fit_ram, stripe_notes
+from edgefactor.pipeline.memory_fit import RESERVE_BYTES, arena_budget, fit_ram, stripe_notes
 from edgefactor.pipeline.report import read
 from tests.export.graphs import lowered, to_int8
 from tests.tools import require_tool
@@ -84,7 +86,7 @@ class Branches(nn.Module):
 def test_operators_are_ordered_for_memory() -> None:
     graph = to_int8(lowered(Branches(), (1, 2, 12, 12)).graph)
     target = CTarget()
-    ordered = fit_ram(graph, target, 0, lambda _: None)
+    ordered = fit_ram(graph, target, lambda _: None)
 
     def arena(found: object) -> int:
         return plan_arena(found, CodeCache(target=target).code(found)).arena_bytes  # type: ignore[arg-type]
@@ -98,6 +100,11 @@ def test_room_for_the_stack_is_left() -> None:
     layers = nn.Conv2d(1, 8, 3, padding=1), nn.ReLU(), nn.MaxPool2d(4)
     graph = to_int8(lowered(nn.Sequential(*layers), (1, 1, 32, 32)).graph)
     target = CTarget()
-    arena = plan_arena(graph, CodeCache(target=target).code(graph)).arena_bytes
-    assert fit_ram(graph, target, arena + RESERVE_BYTES, lambda _: None) is graph
-    assert fit_ram(graph, target, arena + RESERVE_BYTES - 1, lambda _: None) is not graph
+    arena = plan_arena(graph, CodeCache(target=target).least_code(graph)).arena_bytes
+
+    def fitted(ram_bytes: int) -> Graph:
+        budget = replace(target, arena_bytes=arena_budget(ram_bytes))
+        return fit_ram(graph, budget, lambda _: None)
+
+    assert fitted(arena + RESERVE_BYTES) is graph
+    assert fitted(arena + RESERVE_BYTES - 1) is not graph

@@ -32,9 +32,17 @@ static int8_t output[OUTPUT_BYTES + 8];
 static uint32_t scratch[SCRATCH_BYTES / 4 + 1];
 static int8_t input[INPUT_BYTES];
 
+static int8_t *source_of(uint32_t i)
+{
+    if (layers[i].in_scratch >= 0) {
+        return (int8_t *)scratch + layers[i].in_scratch;
+    }
+    return layers[i].in_place ? output : input;
+}
+
 static int call(uint32_t i)
 {
-    layers[i].kernel(layers[i].args, layers[i].in_place ? output : input, output, scratch);
+    layers[i].kernel(layers[i].args, source_of(i), output, scratch);
     return 0;
 }
 
@@ -60,11 +68,11 @@ int main(void)
         for (uint32_t k = 0; k < sizeof output; k++) {
             output[k] = 0x55;
         }
-        for (uint32_t k = 0; k < layers[i].in_bytes; k++) {
-            (layers[i].in_place ? output : input)[k] = layers[i].in[k];
-        }
         for (uint32_t k = 0; k < sizeof scratch / 4; k++) {
             scratch[k] = 0xA5A5A5A5U;
+        }
+        for (uint32_t k = 0; k < layers[i].in_bytes; k++) {
+            source_of(i)[k] = layers[i].in[k];
         }
         const uint32_t ticks = ticks_of(call, i, &status);
         for (uint32_t k = 0; k < layers[i].out_bytes; k++) {
@@ -101,9 +109,11 @@ int main(void)
         const uint32_t out_bytes = layers[i].out_bytes;
         int8_t *in = malloc(in_bytes);
         int8_t *out = layers[i].in_place ? in : malloc(out_bytes);
-        void *scratch = malloc(layers[i].scratch_bytes);
-        memcpy(in, layers[i].in, in_bytes);
-        layers[i].kernel(layers[i].args, in, out, scratch);
+        const uint32_t behind = layers[i].in_scratch < 0 ? 0 : (uint32_t)layers[i].in_scratch;
+        int8_t *scratch = malloc(layers[i].scratch_bytes + behind + in_bytes);
+        int8_t *source = layers[i].in_scratch < 0 ? in : scratch + behind;
+        memcpy(source, layers[i].in, in_bytes);
+        layers[i].kernel(layers[i].args, source, out, scratch);
         for (uint32_t k = 0; k < out_bytes; k++) {
             wrong += out[k] != layers[i].out[k];
         }
@@ -121,11 +131,17 @@ int main(void)
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Run:
-    """One layer to run: the kernel, the layer it was chosen for, and where the output goes."""
+    """One layer to run: the kernel, the layer it was chosen for, and where input and output lie."""
 
     layer: ConvLayer
     code: LayerCode
     in_place: bool = False
+    in_scratch: bool = False
+
+    @property
+    def behind(self) -> int:
+        """Where in scratch the input lies; -1 if elsewhere."""
+        return -(-(self.code.scratch_lead or 0) // 4) * 4 if self.in_scratch else -1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,6 +176,15 @@ def _fields(values: Mapping[str, CValue], prefix: str) -> str:
     return ", ".join(texts)
 
 
+def _scratch(run: Run) -> int:
+    """Bytes of scratch that may be written, in words."""
+    return (
+        -(-max(run.code.scratch_bytes, run.behind + run.layer.input.size) // 4) * 4
+        if (run.in_scratch)
+        else run.code.scratch_bytes
+    )
+
+
 def _table(runs: Sequence[Run]) -> str:
     text = '#include "ef_conv2d.h"\n'
     rows = ""
@@ -173,12 +198,12 @@ def _table(runs: Sequence[Run]) -> str:
         text += f"static const {call.struct} {name}args = {{{_fields(call.args, name)}}};\n"
         rows += (
             f"    {{{call.function}, &{name}args, {name}in, {name}out, {run.layer.input.size},"
-            f" {run.layer.output.size}, {run.code.scratch_bytes}, {int(run.in_place)}}},\n"
+            f" {run.layer.output.size}, {_scratch(run)}, {int(run.in_place)}, {run.behind}}},\n"
         )
     sizes = {
         "INPUT_BYTES": max(run.layer.input.size for run in runs),
         "OUTPUT_BYTES": max(max(run.layer.output.size, run.layer.input.size) for run in runs),
-        "SCRATCH_BYTES": max(run.code.scratch_bytes for run in runs) + 16,
+        "SCRATCH_BYTES": max(_scratch(run) for run in runs) + 16,
     }
     text += "".join(f"#define {name} {value}\n" for name, value in sizes.items())
     return (
@@ -186,7 +211,7 @@ def _table(runs: Sequence[Run]) -> str:
         + "static const struct {\n"
         + "    void (*kernel)(const ef_conv2d_args *, const int8_t *, int8_t *, void *);\n"
         + "    const ef_conv2d_args *args;\n    const int8_t *in, *out;\n"
-        + "    uint32_t in_bytes, out_bytes, scratch_bytes, in_place;\n"
+        + "    uint32_t in_bytes, out_bytes, scratch_bytes, in_place;\n    int32_t in_scratch;\n"
         + f"}} layers[] = {{\n{rows}}};\n"
     )
 

@@ -128,6 +128,7 @@ def run_kernel(
     data: NDArray[np.int8],
     *,
     lead: int | None = None,
+    in_scratch: bool = False,
     compiler: str = "gcc",
 ) -> NDArray[np.int8]:
     """Runs one layer on the host; the output is (out_h, out_w, out_c).
@@ -137,6 +138,7 @@ def run_kernel(
         data: The input (in_h, in_w, in_c).
         lead: Bytes from the start of the output to that of the input in one shared buffer (0: in
             place, negative: the input comes first); None for buffers of their own.
+        in_scratch: Whether the input lies in scratch, as far behind its start as it must.
         compiler: Builds the library.
     """
     (call,) = layer.calls
@@ -151,6 +153,14 @@ def run_kernel(
     function = getattr(lib, call.function)
     function.argtypes = [ctypes.c_void_p] * 4
     function.restype = None
+    if in_scratch:
+        start = -(-(layer.scratch_lead or 0) // 4) * 4
+        scratch = Guarded(max(layer.scratch_bytes, -(-(start + data.size) // 4) * 4))
+        scratch.bytes.view(np.int8)[start : start + data.size] = data.reshape(-1)
+        target = Guarded(size, 1)
+        where = scratch.address
+        function(ctypes.byref(args), where + start, target.address, where)
+        return target.bytes.view(np.int8).reshape(out_shape).copy()
     if lead is None:
         source, target = Guarded.holding(data), Guarded(size, 1)
         function(ctypes.byref(args), source.address, target.address, scratch.address)

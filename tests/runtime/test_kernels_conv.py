@@ -34,6 +34,12 @@ def check(layer: ConvLayer, kernel: LayerCode, compiler: str = "gcc") -> None:
     np.testing.assert_array_equal(
         run_kernel(kernel, layer.input, compiler=compiler), layer.output, where
     )
+    if kernel.scratch_lead is not None:
+        np.testing.assert_array_equal(
+            run_kernel(kernel, layer.input, in_scratch=True, compiler=compiler),
+            layer.output,
+            f"{where}, scratch over the input",
+        )
     leads = [lead for _, lead in kernel.overlaps]
     if kernel.in_place and layer.output.size <= layer.input.size:
         leads.append(0)

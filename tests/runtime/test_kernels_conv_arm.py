@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from edgefactor.export.c_code.layer_code import IsaFeatures
+from edgefactor.export.c_code.layer_code import IsaFeatures, LayerCode
 from edgefactor.export.conv_kernels.choice import ALL_VARIANTS
 from edgefactor.targets.catalogue import load_target
 from tests.runtime.conv_cases import ALL, cases, encoded_cases, kernels_of
@@ -32,15 +32,22 @@ def layers() -> list[ConvLayer]:
 
 
 def runs_for(features: IsaFeatures) -> list[Run]:
-    """Every layer on every kernel and encoding that can run it, in place too where allowed."""
+    """Every layer on every kernel and encoding that can run it, in shared memory where allowed."""
     return [
-        Run(layer=layer, code=code, in_place=in_place)
+        run
         for layer in layers()
         for kernel in dict.fromkeys(variant.kernel for variant in ALL_VARIANTS)
         for code in kernels_of(layer, kernel, features)
-        for in_place in (False, True)
-        if not in_place or (code.in_place and layer.output.size <= layer.input.size)
+        for run in _runs_of(layer, code)
     ]
+
+
+def _runs_of(layer: ConvLayer, code: LayerCode) -> Iterator[Run]:
+    yield Run(layer=layer, code=code)
+    if code.in_place and layer.output.size <= layer.input.size:
+        yield Run(layer=layer, code=code, in_place=True)
+    if code.scratch_lead is not None:
+        yield Run(layer=layer, code=code, in_scratch=True)
 
 
 def batches(runs: list[Run], limit: int) -> Iterator[list[Run]]:

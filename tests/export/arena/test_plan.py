@@ -99,6 +99,15 @@ def test_scratch_lives_for_one_step() -> None:
     assert found.peak_step in ("a", "b")
 
 
+def test_scratch_lies_over_an_input_that_dies() -> None:
+    graph = network({"x": 640, "a": 128}, {"a": ("x",)})
+    expanded = LayerCode(calls=CALL, scratch_bytes=1280, scratch_lead=640, overlaps=((0, -640),))
+    assert plan(graph, a=expanded).arena_bytes == 1280 + 128
+    assert plan(graph, a=LayerCode(calls=CALL, scratch_bytes=1280)).arena_bytes == 2048
+    kept = network({"x": 640, "a": 128, "b": 1}, {"a": ("x",), "b": ("x", "a")})
+    assert plan(kept, a=expanded).arena_bytes == 640 + 1280 + 128
+
+
 def test_a_network_without_operators() -> None:
     graph = network({"x": 5}, {}, outputs=("x",))
     found = plan(graph)
@@ -182,8 +191,11 @@ def networks(draw: st.DrawFn) -> tuple[Graph, dict[str, LayerCode]]:
             lead = draw(st.integers(-16, 16))
             ops[name], sizes[name] = (first,), 4 * draw(st.integers(1, 16))
             overlaps = ((0, lead),) if kind == "overlap" else ()
-            scratch = draw(st.integers(0, 20))
-            code[name] = LayerCode(calls=CALL, overlaps=overlaps, scratch_bytes=scratch)
+            scratch = draw(st.integers(0, 60))
+            over = draw(st.none() | st.integers(0, 40))
+            code[name] = LayerCode(
+                calls=CALL, overlaps=overlaps, scratch_bytes=scratch, scratch_lead=over
+            )
     return network(sizes, ops), code
 
 
@@ -227,11 +239,18 @@ def test_nobody_reads_what_another_wrote(case: tuple[Graph, dict[str, LayerCode]
             for index, source in enumerate(op.inputs):
                 if not (layer.parts and index in skipped):
                     check(source)
+            used = slice(0, 0)
             if op.name in found.scratch:
                 start = found.scratch[op.name]
-                arena[start : start + layer.scratch_bytes] = [("", 0)] * layer.scratch_bytes
-                for source in op.inputs:
-                    check(source) if not layer.parts else None
+                used = slice(start, start + layer.scratch_bytes)
+                arena[used] = [("scratch", i) for i in range(layer.scratch_bytes)]
+                for source in op.inputs if not layer.parts else ():
+                    place = extent(source)
+                    apart = used.stop <= place.start or place.stop <= used.start
+                    if layer.scratch_lead is None or apart:
+                        check(source)
+                    else:
+                        assert start + layer.scratch_lead <= place.start
             if layer.parts:
                 start = found.offsets[name]
                 for index, offset in layer.parts:
@@ -240,6 +259,7 @@ def test_nobody_reads_what_another_wrote(case: tuple[Graph, dict[str, LayerCode]
                         arena[start + offset : start + offset + len(part)] = part
             else:
                 write(name)
+            assert all(byte[0] == "scratch" for byte in arena[used])
         check(name)
     for port in graph.outputs:
         check(port.tensor)
