@@ -53,7 +53,7 @@ def _block_strips(geometry: ConvGeometry, encoding: Encoding) -> Sequence[int]:
 
 CONV = Variant(
     kernel="ef_conv2d_s8",
-    sources=(*HEADERS, "ef_conv2d_s8.c"),
+    sources=(*HEADERS, "ef_conv2d_s8.c", "ef_dot_fours.h", "ef_dot_fours.c"),
     needs_dsp=False,
     why_not=lambda geometry, proof, encoding: "",
     order=lambda codes, geometry, padding: block_order(codes, geometry.groups, padding),

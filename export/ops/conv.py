@@ -32,6 +32,7 @@ from edgefactor.export.ops.family import (
     Shape,
     TfliteBuilder,
 )
+from edgefactor.export.ops.matmul import lower_product
 from edgefactor.export.ops.reductions import lower_reduction
 from edgefactor.export.ops.reshape import Transpose
 from edgefactor.export.ops.upsampling_conv import lower_transposed
@@ -197,13 +198,11 @@ class ConvFamily(Family):
 
     def _lower_dense(self, node: Node, lowering: Lowering) -> None:
         attributes = node.attributes
+        data = lowering.constant(node.input(1))
+        if node.op_type == "MatMul" and (data is None or data.ndim != 2):
+            lower_product(node, lowering)
+            return
         weights = self._weights(node, lowering)
-        if weights.ndim != 2:
-            lowering.unsupported(
-                node,
-                f"its weights have {weights.ndim} axes",
-                "use a matrix of two axes (nn.Linear)",
-            )
         if not attributes.get("transB", 0):
             weights = weights.T
         weights = weights * np.float32(attributes.get("alpha", 1.0))

@@ -122,6 +122,47 @@ def _tflite_reshape(
     )
 
 
+def write_transpose(
+    builder: TfliteBuilder, op: Op, source: int, target: int, x: Tensor, perm: Perm
+) -> None:
+    """Write a TFLite TRANSPOSE of ``x``, in as few axes as the permutation has.
+
+    Args:
+        builder: Where to.
+        op: The operator that needs it; names the constants, and the place in errors.
+        source: Index of a tensor with the shape and the scale of ``x``.
+        target: Index of the result.
+        x: What is transposed.
+        perm: Axis i of the result is axis ``perm[i]`` of the source.
+
+    Raises:
+        UnsupportedOperatorError: More axes move on their own than TFLite Micro can move.
+    """
+    shape = x.shape
+    name = op.name if source == builder.tensor(op.inputs[0]) else f"{op.name}/{x.name}"
+    merged = len(perm) > TFLITE_AXES
+    result = target
+    if merged:
+        full = tuple(shape[axis] for axis in perm)
+        shape, perm = merge_transpose(shape, perm)
+        if len(perm) > TFLITE_AXES:
+            raise UnsupportedOperatorError(
+                "A transpose moves more axes than TFLite Micro can.",
+                where=f"layer {op.name}" + (f", from {op.source}" if op.source else ""),
+                found=f"{len(perm)} independent axes",
+                expected=f"at most {TFLITE_AXES}",
+                hint="split the permutation into two steps with fewer axes",
+            )
+        view = builder.temporary(shape, x.quant, f"{name}/merged")
+        _tflite_reshape(builder, source, view, shape, f"{name}/merged_shape")
+        moved = tuple(shape[axis] for axis in perm)
+        source, result = view, builder.temporary(moved, x.quant, f"{name}/moved")
+    order = builder.int32(perm, f"{name}/perm")
+    builder.op("TRANSPOSE", [source, order], [result], "TransposeOptions", version=2)
+    if merged:
+        _tflite_reshape(builder, result, target, full, f"{name}/shape")
+
+
 class ReshapeFamily(Family):
     """Everything that changes a shape or nothing at all."""
 
@@ -228,30 +269,8 @@ class TransposeFamily(Family):
         builder.write(op.outputs[0], value)
 
     def write_tflite(self, op: Transpose, graph: Graph, builder: TfliteBuilder) -> None:
-        x, output = graph.tensors[op.inputs[0]], graph.tensors[op.outputs[0]]
-        source, target = builder.tensor(x.name), builder.tensor(output.name)
-        shape, perm = x.shape, op.perm
-        merged = len(perm) > TFLITE_AXES
-        if merged:
-            shape, perm = merge_transpose(shape, perm)
-            if len(perm) > TFLITE_AXES:
-                raise UnsupportedOperatorError(
-                    "A transpose moves more axes than TFLite Micro can.",
-                    where=f"layer {op.name}" + (f", from {op.source}" if op.source else ""),
-                    found=f"{len(perm)} independent axes",
-                    expected=f"at most {TFLITE_AXES}",
-                    hint="split the permutation into two steps with fewer axes",
-                )
-            view = builder.temporary(shape, x.quant, f"{op.name}/merged")
-            _tflite_reshape(builder, source, view, shape, f"{op.name}/merged_shape")
-            moved = tuple(shape[axis] for axis in perm)
-            source, result = view, builder.temporary(moved, x.quant, f"{op.name}/moved")
-        else:
-            result = target
-        order = builder.int32(perm, f"{op.name}/perm")
-        builder.op("TRANSPOSE", [source, order], [result], "TransposeOptions", version=2)
-        if merged:
-            _tflite_reshape(builder, result, target, output.shape, f"{op.name}/shape")
+        source, target = builder.tensor(op.inputs[0]), builder.tensor(op.outputs[0])
+        write_transpose(builder, op, source, target, graph.tensors[op.inputs[0]], op.perm)
 
     def layer_code(self, op: Transpose, graph: Graph, target: CTarget) -> LayerCode:
         shape = graph.tensors[op.inputs[0]].shape

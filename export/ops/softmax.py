@@ -41,9 +41,11 @@ class Softmax(Op):
 
     Attributes:
         log: Whether the result is the logarithm of the probabilities.
+        beta: Positive factor of the input before it is exponentiated; 1 with ``log``. A float32.
     """
 
     log: bool = False
+    beta: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,6 +122,11 @@ def log_softmax_codes(codes: IntArray, scale: float) -> IntArray:
     return np.where(counts, result, numerics.INT8_MIN)
 
 
+def _scale(op: Softmax, x: Tensor) -> float:
+    """Scale of what is exponentiated."""
+    return x.quant.scale * numerics.float32(op.beta)
+
+
 class SoftmaxFamily(Family):
     """Softmax, LogSoftmax."""
 
@@ -152,7 +159,7 @@ class SoftmaxFamily(Family):
         self, op: Softmax, inputs: Sequence[Tensor], output: Tensor, values: Sequence[Array]
     ) -> NDArray[np.int8]:
         compute = log_softmax_codes if op.log else softmax_codes
-        codes = compute(values[0].astype(np.int64), inputs[0].quant.scale)
+        codes = compute(values[0].astype(np.int64), _scale(op, inputs[0]))
         return codes.astype(np.int8)
 
     def fatal(self, op: Softmax, inputs: Sequence[Tensor], values: Sequence[Array]) -> str:
@@ -160,7 +167,7 @@ class SoftmaxFamily(Family):
             return ""
         depth = inputs[0].shape[-1]
         rows = values[0].reshape(-1, depth).astype(np.int64)
-        _, _, sums = _exponentials(rows, inputs[0].quant.scale)
+        _, _, sums = _exponentials(rows, _scale(op, inputs[0]))
         if not np.any(sums >= _FATAL_SUM):
             return ""
         return (
@@ -173,18 +180,23 @@ class SoftmaxFamily(Family):
         # The last axis of a rank-4 Graph tensor is the channels of ONNX.
         axis = 1 if rank == 4 else rank - 1
         kind = "LogSoftmax" if op.log else "Softmax"
-        builder.write(op.outputs[0], builder.node(kind, [builder.read(op.inputs[0])], axis=axis))
+        value = builder.read(op.inputs[0])
+        if op.beta != 1:
+            value = builder.node("Mul", [value, builder.literal(np.array(op.beta, np.float32))])
+        builder.write(op.outputs[0], builder.node(kind, [value], axis=axis))
 
     def write_tflite(self, op: Softmax, graph: Graph, builder: TfliteBuilder) -> None:
         operands = [builder.tensor(op.inputs[0])], [builder.tensor(op.outputs[0])]
         if op.log:
             builder.op("LOG_SOFTMAX", *operands, "LogSoftmaxOptions", version=2)
         else:
-            builder.op("SOFTMAX", *operands, "SoftmaxOptions", version=2, beta=1.0)
+            builder.op(
+                "SOFTMAX", *operands, "SoftmaxOptions", version=2, beta=numerics.float32(op.beta)
+            )
 
     def layer_code(self, op: Softmax, graph: Graph, target: CTarget) -> LayerCode:
         x = graph.tensors[op.inputs[0]]
-        forward = scaling(x.quant.scale)
+        forward = scaling(_scale(op, x))
         depth = x.shape[-1]
         args = {
             "rows": x.elements // depth,

@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from edgefactor.export.c_code.layer_code import LayerCode
 from edgefactor.export.c_writer import CSources
 from edgefactor.export.ir import Graph, Op
+from edgefactor.export.ops import matmul
 from edgefactor.export.ops.conv import Conv2D
+from edgefactor.export.ops.matmul import MatMul
 from edgefactor.pipeline.report import Flash, Layer, Ram
 from edgefactor.runtime.emulator import EmulatedRunner
 from edgefactor.runtime.memory import flash_use, ram_use
@@ -111,7 +113,9 @@ def ram(sources: CSources, measured: Measured | None) -> Ram:
 
 
 def multiply_accumulates(op: Op, graph: Graph) -> int:
-    """Products of weights and activations in one inference."""
+    """Products of weights and activations, or of two activations, in one inference."""
+    if isinstance(op, MatMul):
+        return matmul.multiply_accumulates(op, graph)
     if not isinstance(op, Conv2D):
         return 0
     weights = graph.tensors[op.inputs[1]].shape

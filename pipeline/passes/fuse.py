@@ -12,29 +12,19 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from edgefactor.export.ir import Graph, Op, Tensor, constant
+from edgefactor.export.ir import Graph, Op, constant
 from edgefactor.export.ops.activation import Activation
 from edgefactor.export.ops.conv import Conv2D
 from edgefactor.export.ops.elementwise import Add, Mul, Sub
 from edgefactor.export.ops.lookup import Lookup
 from edgefactor.export.ops.reshape import Reshape, Transpose
 from edgefactor.export.validate import validate
+from edgefactor.pipeline.passes.fuse_products import absorb_transposes, factor_into_softmax
 from edgefactor.pipeline.passes.fuse_shift import recognise_shifts
 from edgefactor.pipeline.passes.fuse_tables import fuse_tables
+from edgefactor.pipeline.passes.neighbours import merge, sole_consumer
 
 Pass = Callable[[Graph], Graph]
-
-
-def _sole_consumer(graph: Graph, tensor: str) -> Op | None:
-    """The only reader of a tensor that is not also an output of the network."""
-    readers = graph.consumers(tensor)
-    return readers[0] if len(readers) == 1 and not graph.is_output(tensor) else None
-
-
-def _merge(graph: Graph, first: Op, second: Op, merged: Op, tensors: dict[str, Tensor]) -> Graph:
-    """Replace two neighbouring operators by one at the place of the first."""
-    new_ops = tuple(merged if op is first else op for op in graph.ops if op is not second)
-    return graph.edit(ops=new_ops, tensors={**graph.tensors, **tensors})
 
 
 def _repeat(step: Callable[[Graph], Graph | None]) -> Pass:
@@ -53,7 +43,7 @@ def _fold_channel_scale(graph: Graph) -> Graph | None:
     for op in graph.ops:
         if not isinstance(op, Conv2D) or op.activation != "none":
             continue
-        after = _sole_consumer(graph, op.outputs[0])
+        after = sole_consumer(graph, op.outputs[0])
         if after is None:
             continue
         channels = graph.tensors[op.outputs[0]].shape[-1]
@@ -75,7 +65,7 @@ def _fold_channel_scale(graph: Graph) -> Graph | None:
             merged = replace(merged, activation=after.activation)
         elif isinstance(after, (Add, Sub, Mul)):
             merged = replace(merged, activation=after.activation)
-        return _merge(graph, op, after, merged, new)
+        return merge(graph, op, after, merged, new)
     return None
 
 
@@ -117,12 +107,12 @@ def _fuse_activation(graph: Graph) -> Graph | None:
     for op in graph.ops:
         if not isinstance(op, (Conv2D, Add, Sub, Mul)) or op.activation != "none":
             continue
-        after = _sole_consumer(graph, op.outputs[0])
+        after = sole_consumer(graph, op.outputs[0])
         activation = _as_activation(after) if isinstance(after, Lookup) else None
         if after is None or activation is None:
             continue
         merged = replace(op, activation=activation, outputs=after.outputs)
-        return _merge(graph, op, after, merged, {})
+        return merge(graph, op, after, merged, {})
     return None
 
 
@@ -139,7 +129,7 @@ def _fuse_gate(graph: Graph) -> Graph | None:
     for op in graph.ops:
         if not isinstance(op, Lookup) or op.function not in products:
             continue
-        after = _sole_consumer(graph, op.outputs[0])
+        after = sole_consumer(graph, op.outputs[0])
         if not isinstance(after, Mul) or after.activation != "none":
             continue
         if set(after.inputs) != {op.inputs[0], op.outputs[0]}:
@@ -153,7 +143,7 @@ def _fuse_gate(graph: Graph) -> Graph | None:
             source=after.source,
             function=products[op.function],
         )
-        return _merge(graph, op, after, merged, {})
+        return merge(graph, op, after, merged, {})
     return None
 
 
@@ -166,10 +156,10 @@ def _absorb_transpose(graph: Graph) -> Graph | None:
     for op in graph.ops:
         if not isinstance(op, Transpose):
             continue
-        view = _sole_consumer(graph, op.outputs[0])
+        view = sole_consumer(graph, op.outputs[0])
         if not isinstance(view, Reshape):
             continue
-        dense = _sole_consumer(graph, view.outputs[0])
+        dense = sole_consumer(graph, view.outputs[0])
         if not isinstance(dense, Conv2D) or dense.inputs[0] != view.outputs[0]:
             continue
         shape = graph.tensors[view.outputs[0]].shape
@@ -229,6 +219,8 @@ PASSES: tuple[tuple[str, Pass], ...] = (
     ("recognise shifts", recognise_shifts),
     ("fuse tables", fuse_tables),
     ("fold factors per channel", _repeat(_fold_channel_scale)),
+    ("absorb transposes into products", _repeat(absorb_transposes)),
+    ("take factors into softmax", _repeat(factor_into_softmax)),
     ("fuse gates", _repeat(_fuse_gate)),
     ("fuse activations", _repeat(_fuse_activation)),
     ("absorb transposes into dense layers", _repeat(_absorb_transpose)),

@@ -14,6 +14,7 @@ from edgefactor.export.ir import Graph, Op
 from edgefactor.export.ops.elementwise import Add, Mul, Sub
 from edgefactor.export.ops.lookup import Lookup
 from edgefactor.export.ops.table import Table, substitute
+from edgefactor.pipeline.passes.neighbours import sole_consumer
 
 #: Words of an expression; longer ones stay several tables.
 _LONGEST = 400
@@ -53,11 +54,6 @@ def _function(graph: Graph, op: Op | None) -> tuple[str, str] | None:
     return source, f"{pair} {_WORDS[type(op)]}{_CLAMPS[op.activation]}"
 
 
-def _sole_reader(graph: Graph, tensor: str) -> Op | None:
-    readers = graph.consumers(tensor)
-    return readers[0] if len(readers) == 1 and not graph.is_output(tensor) else None
-
-
 def _joined(graph: Graph, table: Table, after: Op) -> tuple[str, tuple[Op, ...]] | None:
     """The expression of what reads a table, and the operators that it makes superfluous."""
     source, result = table.inputs[0], table.outputs[0]
@@ -75,7 +71,7 @@ def _joined(graph: Graph, table: Table, after: Op) -> tuple[str, tuple[Op, ...]]
             parts.append(table.expression)
         elif name == source:
             parts.append("x")
-        elif other is not None and other[0] == source and _sole_reader(graph, name) is after:
+        elif other is not None and other[0] == source and sole_consumer(graph, name) is after:
             assert maker is not None
             parts.append(other[1])
             gone.append(maker)
@@ -98,12 +94,12 @@ def _step(graph: Graph) -> Graph | None:
             continue
         before = graph.producer(table.inputs[0])
         function = _function(graph, before)
-        if function and before and _sole_reader(graph, table.inputs[0]) is table:
+        if function and before and sole_consumer(graph, table.inputs[0]) is table:
             expression = substitute(table.expression, function[1])
             if len(expression.split()) <= _LONGEST:
                 merged = replace(table, inputs=(function[0],), expression=expression)
                 return _replaced(graph, table, merged, (before,))
-        after = _sole_reader(graph, table.outputs[0])
+        after = sole_consumer(graph, table.outputs[0])
         joined = _joined(graph, table, after) if after is not None else None
         if after is None or joined is None or len(joined[0].split()) > _LONGEST:
             continue

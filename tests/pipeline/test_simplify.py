@@ -197,6 +197,19 @@ def test_gemm_with_factors() -> None:
     assert [len(n.attribute) for n in result.graph.node if n.op_type == "Gemm"] == [1]
 
 
+@pytest.mark.parametrize("turned", [{}, {"transA": 1}, {"transA": 1, "transB": 1, "alpha": 0.5}])
+def test_gemm_of_two_activations(turned: dict[str, Any]) -> None:
+    node = helper.make_node("Gemm", ["x", "x", "b"], ["y"], beta=3.0, **turned)
+    traced = model_of([node], shape=(4, 4), b=np.float32([2.0, 1.0, -1.0, 0.0]))
+    graph = traced.model.graph.output[0]
+    graph.CopyFrom(helper.make_tensor_value_info("y", TensorProto.FLOAT, (4, 4)))
+    x = RNG.standard_normal((4, 4)).astype(np.float32)
+    expected = run_onnx(traced.model, x)[0]
+    result = simplify(traced).model
+    assert np.allclose(run_onnx(result, x)[0], expected, atol=1e-5)
+    assert {"Gemm", "MatMul"}.intersection(n.op_type for n in result.graph.node) == {"MatMul"}
+
+
 def test_control_flow() -> None:
     branch = helper.make_graph(
         [helper.make_node("Relu", ["x"], ["r"])], "b", [],

@@ -25,6 +25,7 @@ CONV_FILES = (
     "ef_dense*.c",
     "ef_depthwise*.c",
     "ef_decoder*.c",
+    "ef_dot*.c",
     "ef_o8*.c",
     "ef_plane*.c",
     "ef_pairs*.c",

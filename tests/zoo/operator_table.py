@@ -105,6 +105,10 @@ EXAMPLES: dict[str, tuple[tuple[int, ...], Example]] = {
         lambda net, x, z: net.node("Div", [x, net.constant(np.float32(3))], net.shape(x)),
     ),
     "Dropout": (_MAP, _same("Dropout")),
+    "Einsum": (
+        _MAP,
+        lambda net, x, z: net.node("Einsum", [x, z], net.shape(x), equation="bhqd,bhkd->bhqk"),
+    ),
     "Expand": ((1, 4, 1, 1), _with("Expand", [[1, 4, 6, 6]], (1, 4, 6, 6))),
     "Flatten": (_MAP, _to("Flatten", (1, 144))),
     "Gather": (_MAP, _with("Gather", [[0, 2]], (1, 2, 6, 6), axis=1)),
@@ -121,7 +125,7 @@ EXAMPLES: dict[str, tuple[tuple[int, ...], Example]] = {
     "LRN": (_MAP, _same("LRN", size=3)),
     "LogSoftmax": (_ROW, _same("LogSoftmax")),
     "LpNormalization": (_ROW, _same("LpNormalization")),
-    "MatMul": (_ROW, lambda net, x, z: net.node("MatMul", [x, net.normal(4, 5)], (1, 5))),
+    "MatMul": (_MAP, _pair("MatMul")),
     "Max": (_MAP, _pair("Max")),
     "Mean": (_MAP, _pair("Mean")),
     "Min": (_MAP, _pair("Min")),
@@ -240,8 +244,10 @@ def write_table() -> str:
     lines += [
         "",
         "Activations that are fused: ReLU and ReLU6 into convolutions, sums, differences and",
-        "products. `x * sigmoid(x)` is one table, and so is `x * hard_sigmoid(x)`. A depthwise",
-        "convolution whose kernels hold a single 1 is a shift (`ef_shift_s8`). Which of ONNX's own",
+        "products. MatMul and Gemm with a matrix of weights are dense layers (`ef_dense_s8_dsp`).",
+        "A positive factor of scores goes into Softmax. `x * sigmoid(x)` is one table, and so is",
+        "`x * hard_sigmoid(x)`. A depthwise convolution whose kernels hold a single 1 is a shift",
+        "(`ef_shift_s8`). Which of ONNX's own",
         "tests pass is in [onnx-node-tests.md](onnx-node-tests.md).",
     ]
     return "\n".join(lines) + "\n"

@@ -248,6 +248,31 @@ def _dense(net: Network, x: str) -> None:
         net.node("MatMul", [x, net.normal(shape[-1], out)], (*shape[:-1], out))
 
 
+def _product(net: Network, x: str) -> None:
+    """With itself, transposed, or with any value that fits; sometimes as attention does it."""
+    shape = net.shape(x)
+    swap = (*range(len(shape) - 2), len(shape) - 1, len(shape) - 2)
+    fitting = [
+        name
+        for name, other in net.shapes.items()
+        if len(other) == len(shape) > 1
+        and other[-2] == shape[-1]
+        and _broadcasts((*shape[:-2], 1, 1), (*other[:-2], 1, 1))
+    ]
+    other = net.choose([*fitting, ""])
+    if not other:
+        turned = tuple(shape[axis] for axis in swap)
+        other = net.node("Transpose", [x], turned, perm=list(swap))
+    batch = np.broadcast_shapes(shape[:-2], net.shape(other)[:-2])
+    out = (*batch, shape[-2], net.shape(other)[-1])
+    if np.prod(out) > LARGEST:
+        return
+    scores = net.node("MatMul", [x, other], out)
+    if net.flag():
+        scaled = net.node("Mul", [scores, net.constant(np.float32(0.3))], out)
+        net.node("Softmax", [scaled], out, axis=len(out) - 1)
+
+
 def _unary(net: Network, x: str) -> None:
     kind = net.choose(["Relu", "Sigmoid", "Tanh", "HardSwish", "Abs", "Neg", "Identity"])
     net.node(kind, [x], net.shape(x))
@@ -425,7 +450,8 @@ def _broadcasts(shape: Shape, other: Shape) -> bool:
 #: What may follow a value, by its rank.
 STEPS: dict[int, tuple[Callable[[Network, str], None], ...]] = {}
 _ANY = (
-    _dense, _table, _unary, _unary_with_numbers, _softmax, _transpose, _reshape, _slice, _take,
+    _dense, _product, _table, _unary, _unary_with_numbers, _softmax, _transpose, _reshape, _slice,
+    _take,
     _split, _concat, _pad, _reduce, _binary, _binary, _with_constant,
 )  # fmt: skip
 STEPS[2] = _ANY

@@ -80,6 +80,39 @@ CASES: dict[str, tuple[str, str, Arrays, list[str]]] = {
         {},
         ["Lookup", "Mul"],
     ),
+    "heads": (
+        "float[1,5,2,3] x, float[1,6,2,3] z",
+        "q = Transpose <perm = [0,2,1,3]> (x) k = Transpose <perm = [0,2,3,1]> (z) "
+        "y = MatMul (q, k)",
+        {},
+        ["MatMul"],
+    ),
+    "heads put back": (
+        "float[1,2,5,6] x, float[1,6,2,3] z",
+        "v = Transpose <perm = [0,2,1,3]> (z) o = MatMul (x, v) "
+        "t = Transpose <perm = [0,2,1,3]> (o) f = Flatten (t) r = Relu (f) y = Relu (r)",
+        {},
+        ["MatMul", "Reshape", "Lookup", "Lookup"],
+    ),
+    "scaled scores": (
+        "float[1,5,3] x, float[1,6,3] z",
+        "q = Mul (x, k) t = Transpose <perm = [0,2,1]> (z) u = Mul (t, k) s = MatMul (q, u) "
+        "h = Mul (s, k) m = Add (h, c) y = Softmax (m)",
+        {"k": (), "c": (5, 6)},
+        ["MatMul", "Add", "Softmax"],
+    ),
+    "scaled scores of two readers": (
+        "float[1,5,3] x, float[1,3,5] z",
+        "s = MatMul (x, z) h = Mul (s, k) p = Softmax (h) y = Add (p, h)",
+        {"k": ()},
+        ["MatMul", "Mul", "Softmax", "Add"],
+    ),
+    "a negative factor": (
+        "float[1,5,3] x, float[1,3,5] z",
+        "s = MatMul (x, z) h = Mul (s, k) y = Softmax (h)",
+        {"k": ()},
+        ["MatMul", "Mul", "Softmax"],
+    ),
     "flatten, dense": (
         MAP,
         f"{CONV} f = Flatten (c) y = Gemm <transB = 1> (f, g, h)",
@@ -104,7 +137,9 @@ def model(inputs: str, body: str, shapes: Arrays) -> onnx.ModelProto:
     constants = {"w": W, "b": B} if "Conv " in body else {}
     for name, shape in {**constants, **shapes}.items():
         array = np.asarray(generator.uniform(0.2, 1.5, shape), np.float32)
-        if name != "v":
+        if name == "k" and not shape and "Softmax" in body:
+            array *= np.float32(-1 if "h = Mul (s, k) y" in body else 1)
+        elif name != "v":
             array = np.asarray(array * generator.choice([-1, 1], shape), np.float32)
         proto.graph.initializer.append(onnx.numpy_helper.from_array(array, name))
     return onnx.shape_inference.infer_shapes(proto, strict_mode=True)
@@ -131,7 +166,9 @@ def test_values_stay(name: str) -> None:
     assert [type(op).__name__ for op in after.ops] == left
     expected, found = values(before), values(after)
     # Values in another order have another name; nothing else is new.
-    assert {n for n in found.keys() - expected.keys() if not n.endswith(".stored")} == set()
+    assert {
+        n for n in found.keys() - expected.keys() if not n.endswith((".stored", ".unscaled"))
+    } == set()
     assert [p.tensor for p in after.outputs] == [p.tensor for p in before.outputs]
     for tensor in found.keys() & expected.keys():
         np.testing.assert_allclose(

@@ -1,0 +1,112 @@
+"""Graph -> Graph: what stands around a matrix product of activations costs nothing.
+
+A transpose of an operand or of the result is a matter of steps for the kernel, and a factor of the
+scores, wherever it is multiplied in, is the softmax's own factor.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from edgefactor.export.ir import Graph, Op, constant
+from edgefactor.export.ops.elementwise import Add, Mul
+from edgefactor.export.ops.matmul import MatMul
+from edgefactor.export.ops.reshape import Reshape, Transpose
+from edgefactor.export.ops.softmax import Softmax
+from edgefactor.pipeline.passes.neighbours import merge, sole_consumer
+
+
+def absorb_transposes(graph: Graph) -> Graph | None:
+    """A Transpose before or after a MatMul becomes part of its permutations."""
+    for op in graph.ops:
+        if not isinstance(op, MatMul):
+            continue
+        after = sole_consumer(graph, op.outputs[0])
+        if isinstance(after, Transpose):
+            perm = tuple(op.perm_out[axis] for axis in after.perm)
+            merged = replace(op, outputs=after.outputs, perm_out=perm)
+            return merge(graph, op, after, merged, {})
+        for index, own in enumerate((op.perm_a, op.perm_b)):
+            before = graph.producer(op.inputs[index])
+            if not isinstance(before, Transpose):
+                continue
+            perm = tuple(before.perm[axis] for axis in own)
+            inputs = list(op.inputs)
+            inputs[index] = before.inputs[0]
+            changed = replace(
+                op,
+                inputs=tuple(inputs),
+                perm_a=op.perm_a if index else perm,
+                perm_b=perm if index else op.perm_b,
+            )
+            kept = tuple(changed if o is op else o for o in graph.ops)
+            return _without_unread(graph.edit(ops=kept), before)
+    return None
+
+
+def _without_unread(graph: Graph, op: Op) -> Graph:
+    if graph.consumers(op.outputs[0]) or graph.is_output(op.outputs[0]):
+        return graph
+    return graph.edit(ops=tuple(o for o in graph.ops if o is not op))
+
+
+def _factor(graph: Graph, op: Op) -> tuple[str, float] | None:
+    """The tensor that an operator multiplies with one positive number, and the number."""
+    if not isinstance(op, Mul) or op.activation != "none":
+        return None
+    held = [name for name in op.inputs if graph.tensors[name].data is not None]
+    free = [name for name in op.inputs if graph.tensors[name].data is None]
+    if len(held) != 1 or graph.tensors[held[0]].elements != 1:
+        return None
+    number = float(np.asarray(graph.tensors[held[0]].values).reshape(())[()])
+    same = graph.tensors[free[0]].shape == graph.tensors[op.outputs[0]].shape
+    return (free[0], number) if same and number > 0 else None
+
+
+def _way_to_softmax(graph: Graph, tensor: str) -> list[Op] | None:
+    """Operators from a tensor to the softmax whose input is proportional to it."""
+    way: list[Op] = []
+    while (op := sole_consumer(graph, tensor)) is not None:
+        way.append(op)
+        if isinstance(op, Softmax):
+            return None if op.log else way
+        masked = isinstance(op, Add) and any(graph.tensors[n].data is not None for n in op.inputs)
+        product = isinstance(op, MatMul) and op.inputs[0] != op.inputs[1]
+        if not (masked or product or isinstance(op, Reshape | Transpose) or _factor(graph, op)):
+            return None
+        tensor = op.outputs[0]
+    return None
+
+
+def factor_into_softmax(graph: Graph) -> Graph | None:
+    """A positive number that multiplies scores, or an operand of them, goes into the softmax."""
+    for op in graph.ops:
+        found = _factor(graph, op)
+        way = _way_to_softmax(graph, op.outputs[0]) if found else None
+        if found is None or way is None:
+            continue
+        source, number = found
+        tensors = dict(graph.tensors)
+        renamed = {op.outputs[0]: source}
+        changed: dict[int, Op] = {}
+        for step in way:
+            inputs = tuple(renamed.get(name, name) for name in step.inputs)
+            if isinstance(step, Softmax):
+                changed[id(step)] = replace(step, inputs=inputs, beta=step.beta * number)
+                continue
+            if isinstance(step, Add):
+                mask = next(name for name in inputs if tensors[name].data is not None)
+                scaled = np.asarray(tensors[mask].values, np.float32) / np.float32(number)
+                name = f"{mask}.unscaled"
+                tensors[name] = constant(name, scaled)
+                inputs = tuple(name if n == mask else n for n in inputs)
+            # Another value, another name.
+            result = f"{step.outputs[0]}.unscaled"
+            tensors[result] = replace(tensors[step.outputs[0]], name=result)
+            renamed[step.outputs[0]] = result
+            changed[id(step)] = replace(step, inputs=inputs, outputs=(result,))
+        new_ops = tuple(changed.get(id(o), o) for o in graph.ops if o is not op)
+        return graph.edit(ops=new_ops, tensors=tensors)
+    return None
