@@ -33,11 +33,13 @@ if TYPE_CHECKING:
     from edgefactor.pipeline.config import (
         CheckOptions,
         ExportOptions,
+        FlashOptions,
         InputShape,
         ModelOptions,
         Normalization,
     )
     from edgefactor.pipeline.demo import demo_options
+    from edgefactor.pipeline.flash import flash as flash_bundle
     from edgefactor.pipeline.inspect import inspect as inspect_model
     from edgefactor.pipeline.run import check as check_bundle
     from edgefactor.pipeline.run import export as export_model
@@ -56,6 +58,7 @@ __all__ = [
     "DataError",
     "EdgefactorError",
     "ExportOptions",
+    "FlashOptions",
     "InputShape",
     "ModelError",
     "ModelOptions",
@@ -70,6 +73,7 @@ __all__ = [
     "compress_model",
     "demo_options",
     "export_model",
+    "flash_bundle",
     "freeze",
     "inspect_model",
     "list_targets",
@@ -86,12 +90,14 @@ _LAZY = {
     "share": ("edgefactor.pipeline.compress.api", "share"),
     "CheckOptions": ("edgefactor.pipeline.config", "CheckOptions"),
     "ExportOptions": ("edgefactor.pipeline.config", "ExportOptions"),
+    "FlashOptions": ("edgefactor.pipeline.config", "FlashOptions"),
     "InputShape": ("edgefactor.pipeline.config", "InputShape"),
     "ModelOptions": ("edgefactor.pipeline.config", "ModelOptions"),
     "Normalization": ("edgefactor.pipeline.config", "Normalization"),
     "check_bundle": ("edgefactor.pipeline.run", "check"),
     "demo_options": ("edgefactor.pipeline.demo", "demo_options"),
     "export_model": ("edgefactor.pipeline.run", "export"),
+    "flash_bundle": ("edgefactor.pipeline.flash", "flash"),
     "inspect_model": ("edgefactor.pipeline.inspect", "inspect"),
     "list_targets": ("edgefactor.targets.catalogue", "list_targets"),
     "load_target": ("edgefactor.targets.catalogue", "load_target"),

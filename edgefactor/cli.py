@@ -26,7 +26,7 @@ from edgefactor.command import (
     quiet_option,
 )
 from edgefactor.compression_commands import compress, recipes
-from edgefactor.device_commands import demo, finish
+from edgefactor.device_commands import demo, finish, flash
 from edgefactor.pipeline import config
 
 
@@ -215,6 +215,7 @@ def report(bundle: Path, alternatives: bool, as_json: bool, debug: bool) -> int:
 commands.add_command(compress)
 commands.add_command(recipes)
 commands.add_command(demo)
+commands.add_command(flash)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -34,6 +34,51 @@ def demo(target: str, output: Path, quiet: bool, as_json: bool, debug: bool) -> 
         with terminal.progress(quiet=silent) as progress:
             report = run.export(options, progress)
         return finish(report, quiet=quiet, as_json=as_json)
+
+    return guard(work, as_json=as_json, debug=debug)
+
+
+@click.command()
+@click.argument("bundle", type=FILE)
+@click.option("--target", help="Another target for the part's memory and name: a TOML file.")
+@click.option(
+    "--probe",
+    type=click.Choice(config.PROBE_PROGRAMS),
+    default="auto",
+    show_default=True,
+    help="The program that drives the debug probe.",
+)
+@click.option(
+    "--openocd-config",
+    "configuration",
+    multiple=True,
+    metavar="FILE",
+    help="Configuration of OpenOCD in place of the target's, e.g. board/st_nucleo_f7.cfg.",
+)
+@click.option("--data", help="Inputs: .npz, .npy, image folder or file.py:function.")
+@click.option("--samples", type=click.IntRange(min=1), default=3, show_default=True)
+@click.option("--seed", type=click.IntRange(min=0), default=0, help="Seed of random inputs.")
+@click.option("--dry-run", is_flag=True, help="Print the commands and run nothing.")
+@quiet_option
+@output_options
+def flash(quiet: bool, as_json: bool, debug: bool, **values: Any) -> int:
+    """Run BUNDLE on a real board and compare every tensor with the reference.
+
+    Its check program replaces what is in the board's flash, a boot loader included.
+    """
+
+    def work() -> int:
+        from edgefactor.pipeline.flash import flash as run_on_board
+
+        options = config.FlashOptions(**values)
+        with terminal.progress(quiet=quiet or as_json) as progress:
+            result = run_on_board(options, progress)
+        if as_json:
+            terminal.print_json(result.to_dict())
+        elif not quiet or not result.ok:
+            for line in result.lines():
+                print(line)
+        return 0 if result.ok else 1
 
     return guard(work, as_json=as_json, debug=debug)
 

@@ -19,6 +19,7 @@ Progress = Callable[[str], None]
 CALIBRATION_METHODS = ("min-max", "percentile", "entropy", "mse")
 OPTIMIZE_POLICIES = ("balanced", "speed", "size")
 MICRONET_TASKS = ("cifar10", "cifar100", "imagenet")
+PROBE_PROGRAMS = ("auto", "openocd", "pyocd")
 DEFAULT_TARGET = "cortex-m4"
 
 _MAX_ELEMENTS = 1 << 28
@@ -175,6 +176,31 @@ class CheckOptions:
     emulate: bool = True
     max_accuracy_drop: float | None = None
     seed: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlashOptions:
+    """A finished bundle on a real board.
+
+    Attributes:
+        bundle: The folder that an export wrote.
+        target: Another target than the bundle's, for the memory and the name of its part.
+        probe: The program that drives the debug probe: ``auto``, ``openocd`` or ``pyocd``.
+        configuration: Configuration files of OpenOCD in place of the target's.
+        data: Inputs; None for random ones.
+        samples: How many of them.
+        seed: Seed of random inputs.
+        dry_run: Only say what would be run.
+    """
+
+    bundle: Path
+    target: str | None = None
+    probe: str = "auto"
+    configuration: tuple[str, ...] = ()
+    data: str | None = None
+    samples: int = 3
+    seed: int = 0
+    dry_run: bool = False
 
 
 def parse_shape(text: str) -> InputShape:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import onnx
 
@@ -16,7 +14,7 @@ from edgefactor.export.cmake_writer import write_cmake
 from edgefactor.export.ir import Graph
 from edgefactor.export.onnx_writer import write_onnx
 from edgefactor.export.platform_writer import write_platforms
-from edgefactor.export.serialize import from_json, to_json
+from edgefactor.export.serialize import to_json
 from edgefactor.export.tflite_writer import write_tflite
 from edgefactor.pipeline import bundle
 from edgefactor.pipeline.bundle import C_FOLDER, FLOAT_ONNX, GRAPH, INT8_ONNX, REPORT, TFLITE
@@ -24,12 +22,12 @@ from edgefactor.pipeline.checking import ladder
 from edgefactor.pipeline.checking.checks import Extent, Limits, Subject, finish
 from edgefactor.pipeline.config import CheckOptions, ExportOptions, Progress
 from edgefactor.pipeline.float_stages import float_rungs, float_stages, quantized, run_float
-from edgefactor.pipeline.inputs.data import random_data, read
 from edgefactor.pipeline.inputs.example import choose_inputs, try_model
 from edgefactor.pipeline.inputs.samples import check_classes, no_data, read_data, settle_data
 from edgefactor.pipeline.load import load
 from edgefactor.pipeline.memory_fit import arena_budget, fit_ram
-from edgefactor.pipeline.records import c_normalization, c_prefix, normalization, recorded, versions
+from edgefactor.pipeline.opened import open_bundle
+from edgefactor.pipeline.records import c_normalization, c_prefix, recorded, versions
 from edgefactor.pipeline.report import NotVerified, Report
 from edgefactor.runtime.support import support_files
 from edgefactor.targets.catalogue import load_target
@@ -101,26 +99,13 @@ def check(options: CheckOptions, progress: Progress = lambda _: None) -> Report:
     Raises:
         EdgefactorError: The folder is no bundle, was changed, or the data does not fit.
     """
-    manifest = bundle.read_manifest(options.bundle)
-    facts: Mapping[str, Any] = manifest["options"]
-    folder = options.bundle
-    int8 = from_json((folder / GRAPH).read_text(encoding="utf-8"), str(folder / GRAPH))
-    target = load_target(str(facts["target"]))
-    recorded_normalization = normalization(facts["normalization"])
-    shapes = tuple(port.shape for port in int8.inputs)
-    names = tuple(port.name for port in int8.inputs)
+    opened = open_bundle(options.bundle)
+    facts, folder = opened.facts, opened.folder
+    int8, target = opened.graph, opened.target
     findings = ladder.Findings()
-    if options.data is None:
-        data = random_data(shapes, options.samples, options.seed)
+    data = opened.data(options.data, options.samples, options.seed)
+    if data.random:
         findings.not_verified.append(no_data("no --data was given"))
-    else:
-        data = read(
-            options.data,
-            names=names,
-            shapes=shapes,
-            normalization=recorded_normalization,
-        )
-        check_classes(data, int8.outputs[0].shape)
     findings.not_verified.append(
         NotVerified(
             what="ONNX against PyTorch",
@@ -131,11 +116,11 @@ def check(options: CheckOptions, progress: Progress = lambda _: None) -> Report:
         int8,
         _c_target(target, str(facts["optimize"]), int(facts["ram_bytes"])),
         prefix=str(facts["name"]),
-        normalization=c_normalization(recorded_normalization),
+        normalization=c_normalization(opened.normalization),
     )
     progress("onnxruntime float")
     checked = data.take(options.samples)
-    feeds = dict(zip(names, checked.inputs, strict=True))
+    feeds = {port.name: a for port, a in zip(int8.inputs, checked.inputs, strict=True)}
     outputs = run_float((folder / FLOAT_ONNX).read_bytes(), feeds, int8)
     drop = options.max_accuracy_drop
     limits = Limits(

@@ -107,7 +107,7 @@ class Builder:
             if overflow is None:
                 raise
             raise BudgetError(
-                f"the program does not fit the {overflow[1]} of the emulated board",
+                f"the program does not fit the {overflow[1]} of the board",
                 where=self.target.name,
                 found=f"{int(overflow[2]):,} bytes too much",
             ) from error

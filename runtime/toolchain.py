@@ -39,6 +39,8 @@ class Installation:
 
     def hint(self) -> str:
         """The command for this system, or all of them where the system is not recognised."""
+        if self.debian == self.fedora == self.macos:
+            return self.debian
         if sys.platform == "darwin":
             return self.macos
         if shutil.which("apt-get"):
@@ -68,6 +70,14 @@ INSTALLATIONS = {
         debian="sudo apt-get install clang",
         fedora="sudo dnf install clang",
         macos="xcode-select --install",
+    ),
+    "openocd": Installation(
+        debian="sudo apt-get install openocd",
+        fedora="sudo dnf install openocd",
+        macos="brew install open-ocd",
+    ),
+    "pyocd": Installation(
+        debian="pip install pyocd", fedora="pip install pyocd", macos="pip install pyocd"
     ),
     "cmake": Installation(
         debian="sudo apt-get install cmake",

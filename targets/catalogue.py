@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, cast, get_args
 
 from edgefactor.errors import TargetError
-from edgefactor.targets.description import Board, Target, TimerKind
+from edgefactor.targets.description import Board, Device, Target, TimerKind
 
 FOLDER = Path(__file__).resolve().parent
 SUPPORT_FOLDER = FOLDER / "support"
@@ -113,6 +113,7 @@ def _parse(path: Path, values: Mapping[str, Any]) -> Target:
     features = top.take_table("features")
     compiler = top.take_table("compiler")
     board = top.take_table("board") if "board" in values else None
+    device = top.take_table("device") if "device" in values else None
     target = Target(
         name=path.stem,
         title=top.take("title", str),
@@ -127,6 +128,7 @@ def _parse(path: Path, values: Mapping[str, Any]) -> Target:
         kernel_flags=compiler.take_words("kernel_flags"),
         model_flags=compiler.take_words("model_flags"),
         board=None if board is None else _parse_board(path, board),
+        device=None if device is None else _parse_device(device),
     )
     for table in (top, memory, features, compiler):
         table.finish()
@@ -155,3 +157,16 @@ def _parse_board(path: Path, table: _Table) -> Board:
     )
     table.finish()
     return board
+
+
+def _parse_device(table: _Table) -> Device:
+    device = Device(
+        flash_origin=table.take("flash_origin", int),
+        flash_bytes=table.take("flash_bytes", int),
+        ram_origin=table.take("ram_origin", int),
+        ram_bytes=table.take("ram_bytes", int),
+        openocd=table.take_words("openocd"),
+        pyocd=table.take("pyocd", str),
+    )
+    table.finish()
+    return device

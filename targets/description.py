@@ -34,6 +34,27 @@ class Board:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Device:
+    """A real part as the programs of debug probes know it.
+
+    Attributes:
+        flash_origin: Address of the first byte that a program may take; vectors lie there.
+        flash_bytes: Size from there on.
+        ram_origin: Address of the RAM.
+        ram_bytes: Its size, in one piece.
+        openocd: Configuration files of OpenOCD, the probe's first; empty if it has none.
+        pyocd: The part's name in pyOCD; empty if it has none.
+    """
+
+    flash_origin: int
+    flash_bytes: int
+    ram_origin: int
+    ram_bytes: int
+    openocd: tuple[str, ...]
+    pyocd: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
     """A processor to export for.
 
@@ -51,6 +72,7 @@ class Target:
         kernel_flags: Optimization flags of the kernels.
         model_flags: Optimization flags of everything else.
         board: Where its code is emulated; None where it runs on this computer.
+        device: The part behind a debug probe; None where the file does not describe one.
     """
 
     name: str
@@ -66,3 +88,4 @@ class Target:
     kernel_flags: tuple[str, ...]
     model_flags: tuple[str, ...]
     board: Board | None
+    device: Device | None = None

@@ -80,7 +80,9 @@ def test_help_is_instant_and_loads_nothing_heavy() -> None:
     assert min(tries) < HELP_SECONDS
 
 
-@pytest.mark.parametrize("command", ["export", "check", "inspect", "targets", "report", "demo"])
+@pytest.mark.parametrize(
+    "command", ["export", "check", "inspect", "targets", "report", "demo", "flash"]
+)
 def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main([command, "--help"]) == 0
     assert "Usage: edgefactor" in capsys.readouterr().out

@@ -26,12 +26,12 @@ from edgefactor.pipeline.bundle import C_FOLDER, GRAPH, INT8_ONNX, TFLITE
 from edgefactor.pipeline.checking.onnx_constants import changed_constant
 from edgefactor.pipeline.inputs.data import Dataset
 from edgefactor.pipeline.report import NotVerified, Rung
-from edgefactor.runtime.emulator import EmulatedRunner
 from edgefactor.runtime.host import HostRunner
 from edgefactor.runtime.litert_runner import LiteRtRunner
 from edgefactor.runtime.onnxruntime_runner import OnnxRuntimeRunner
 from edgefactor.runtime.parity import Mismatch, compare_codes, compare_reals
 from edgefactor.runtime.tflm_runner import TflmRunner
+from edgefactor.runtime.tracing import TracingRunner
 from edgefactor.targets.description import Target
 
 Codes = NDArray[Any]
@@ -234,7 +234,7 @@ class Int8Ladder:
         runner = TflmRunner(self.folder / TFLITE)
         return self._rung(name, runner.run(self.codes, self.order), exact=True)
 
-    def c_code(self, runner: HostRunner | EmulatedRunner, name: str, samples: int) -> Rung:
+    def c_code(self, runner: TracingRunner, name: str, samples: int) -> Rung:
         """The generated C, every tensor."""
         self.progress(name)
         rows = input_rows(self.graph, self.codes)[:samples]

@@ -62,9 +62,10 @@ def test_missing_program_has_the_command_that_installs_it(
     with pytest.raises(MissingToolError) as caught:
         find_program(name)
     assert name in caught.value.message
-    for command in ("sudo apt-get install", "sudo dnf install"):
+    installation = INSTALLATIONS[name]
+    for command in (installation.debian, installation.fedora, installation.macos):
         assert command in caught.value.hint
-    assert "brew" in caught.value.hint or "xcode-select" in caught.value.hint
+        assert command.split()[0] in ("sudo", "brew", "xcode-select", "pip")
     assert not has_program(name)
 
 
