@@ -96,7 +96,7 @@ def weights_digest(graph: Graph) -> str:
 
 def _initializer(value: CValue, symbols: Mapping[str, str], depth: int) -> str:
     if isinstance(value, Ref):
-        return symbols[value.suffix]
+        return f"({value.cast}){symbols[value.suffix]}" if value.cast else symbols[value.suffix]
     if isinstance(value, CSymbol):
         return value.name
     if isinstance(value, tuple):

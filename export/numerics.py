@@ -93,6 +93,27 @@ def multiply_by_quantized_multiplier(
     return rounding_divide_by_pot(saturating_rounding_doubling_high_mul(shifted, multiplier), right)
 
 
+def reduced_multiplier(multiplier: IntArray) -> IntArray:
+    """32-bit mantissas rounded to 15 bits and a sign, for products with 64-bit accumulators."""
+    rounded = (np.asarray(multiplier, np.int64) + (1 << 15)) >> 16
+    return np.asarray(np.minimum(rounded, INT16_MAX))
+
+
+def multiply_by_reduced_multiplier(x: IntArray, reduced: IntArray, shift: IntArray) -> IntArray:
+    """Scale accumulators by ``reduced / 2**15 * 2**shift``, rounded once, halves up.
+
+    TFLite's MultiplyByQuantizedMultiplier of 64-bit accumulators, which layers with 16-bit
+    activations use.
+
+    Args:
+        x: Accumulators below 2**47.
+        reduced: What ``reduced_multiplier`` returned, broadcast against ``x``.
+        shift: Exponents, positive to the left, at most 7.
+    """
+    right = 15 - np.asarray(shift, np.int64)
+    return np.asarray((np.asarray(x, np.int64) * reduced + (np.int64(1) << (right - 1))) >> right)
+
+
 def choose_quantization(low: float, high: float) -> Quantization:
     """The int8 asymmetric quantization that covers [low, high] and represents 0 exactly.
 
@@ -113,11 +134,14 @@ def choose_quantization(low: float, high: float) -> Quantization:
 
 
 def choose_symmetric(low: float, high: float) -> Quantization:
-    """The int16 quantization that covers [low, high]: zero point 0, as TFLite's 16-bit scheme."""
-    largest = max(abs(float(low)), abs(float(high)))
-    if largest < 1e-9:
-        return Quantization(scales=(float32(1.0 / 32768),))
-    return Quantization(scales=(float32(largest / INT16_MAX),))
+    """The int16 quantization that covers [low, high]: zero point 0, the scale a power of two.
+
+    TFLite's 16-bit scheme asks for the first. The second costs up to one of the 16 bits; with it
+    sums and products are shifts, and runtimes that compute a product's scale in float32 (LiteRT) or
+    in double (TFLM) get the same.
+    """
+    largest = max(abs(float(low)), abs(float(high)), 1e-9)
+    return Quantization(scales=(2.0 ** math.ceil(math.log2(largest / INT16_MAX)),))
 
 
 def choose_for(dtype: DType, low: float, high: float) -> Quantization:

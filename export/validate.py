@@ -84,3 +84,5 @@ def _check_integers(graph: Graph, step: str) -> None:
             _fail(graph, step, "it has a scale that is no float32", f"tensor {name}")
         if tensor.dtype is DType.INT16 and tensor.quant.zero_point:
             _fail(graph, step, "it is int16 with a zero point", f"tensor {name}")
+        if tensor.dtype is DType.INT16 and np.frexp(tensor.quant.scale)[0] != 0.5:
+            _fail(graph, step, "it is int16 at no power of two", f"tensor {name}")

@@ -10,10 +10,14 @@ from edgefactor.export import numerics
 from edgefactor.export.c_code.broadcasting import LOOPS, broadcast_loops
 from edgefactor.export.c_code.layer_code import Call, CArray, CSymbol, CValue, LayerCode, Ref
 from edgefactor.export.functions.linear_forms import LinearForm
-from edgefactor.export.ir import Tensor
+from edgefactor.export.functions.tflite_builtins import HEADROOM_BITS
+from edgefactor.export.ir import DType, Tensor
 
 _HEADERS = ("ef_attributes.h", "ef_broadcast.h")
-_ARITHMETIC = ("ef_numerics.h", "ef_saturate.h")
+_ARITHMETIC = {
+    DType.INT8: ("ef_numerics.h", "ef_saturate.h"),
+    DType.INT16: ("ef_numerics.h", "ef_wide.h"),
+}
 #: Right shifts for which the fast product's rounding constants fit 32 bits.
 _FAST_SHIFTS = range(1, 23)
 
@@ -43,9 +47,10 @@ def rescaled_code(
     """A sum or difference (sign -1) by its definition."""
     twice = 2 * max(tensor.quant.scale for tensor in inputs)
     first, second = (numerics.quantize_multiplier(t.quant.scale / twice) for t in inputs)
-    last = numerics.quantize_multiplier(twice / (2**20 * output.quant.scale))
+    headroom = HEADROOM_BITS[output.dtype]
+    last = numerics.quantize_multiplier(twice / (2**headroom * output.quant.scale))
     args: dict[str, CValue] = {
-        "broadcast": _broadcast(inputs),
+        "broadcast": _broadcast(inputs, output.dtype.bytes),
         "zero_point1": inputs[0].quant.zero_point,
         "zero_point2": inputs[1].quant.zero_point,
         "out_zero_point": output.quant.zero_point,
@@ -59,7 +64,21 @@ def rescaled_code(
         "low": clamp[0],
         "high": clamp[1],
     }
-    return _code("ef_add_rescaled_s8", "ef_add_rescaled", args, inputs, output)
+    if output.dtype is DType.INT8:
+        return _code("ef_add_rescaled_s8", "ef_add_rescaled", args, inputs, output)
+    # Scales are powers of two: where the operands lose no bit, their rescaling is a shift.
+    lefts = [headroom + shift - 1 for _, shift in (first, second)]
+    if min(lefts) < 0 or last[1] > -1:
+        return _code("ef_add_rescaled_s16", "ef_add_rescaled", args, inputs, output)
+    shifts: dict[str, CValue] = {
+        "broadcast": args["broadcast"],
+        "factor1": 1 << lefts[0],
+        "factor2": sign * (1 << lefts[1]),
+        "shift": -last[1],
+        "low": clamp[0],
+        "high": clamp[1],
+    }
+    return _code("ef_add_s16", "ef_add_shifted", shifts, inputs, output)
 
 
 def product_code(inputs: Sequence[Tensor], output: Tensor, clamp: tuple[int, int]) -> LayerCode:
@@ -67,7 +86,7 @@ def product_code(inputs: Sequence[Tensor], output: Tensor, clamp: tuple[int, int
     real = inputs[0].quant.scale * inputs[1].quant.scale / output.quant.scale
     multiplier, shift = numerics.quantize_multiplier(real)
     args: dict[str, CValue] = {
-        "broadcast": _broadcast(inputs),
+        "broadcast": _broadcast(inputs, output.dtype.bytes),
         "zero_point1": inputs[0].quant.zero_point,
         "zero_point2": inputs[1].quant.zero_point,
         "out_zero_point": output.quant.zero_point,
@@ -77,6 +96,8 @@ def product_code(inputs: Sequence[Tensor], output: Tensor, clamp: tuple[int, int
         "high": clamp[1],
     }
     name = "ef_mul_s8" if -shift in _FAST_SHIFTS else "ef_mul_s8_ref"
+    if output.dtype is DType.INT16:
+        name = "ef_mul_s16"
     return _code(name, "ef_mul", args, inputs, output)
 
 
@@ -91,19 +112,19 @@ def _constant(inputs: Sequence[Tensor]) -> int | None:
     return next((i for i, tensor in enumerate(inputs) if tensor.data is not None), None)
 
 
-def _broadcast(inputs: Sequence[Tensor]) -> Mapping[str, CValue]:
-    """The fields of an ef_broadcast."""
+def _broadcast(inputs: Sequence[Tensor], width: int = 1) -> Mapping[str, CValue]:
+    """The fields of an ef_broadcast; its innermost count and all steps are in bytes."""
     loops = broadcast_loops(inputs[0].shape, inputs[1].shape)
     if loops is None:
         raise ValueError(f"{inputs[0].name}, {inputs[1].name}: more than {LOOPS} loops")
     pointers: list[CValue] = [CSymbol(name="NULL"), CSymbol(name="NULL")]
     held = _constant(inputs)
     if held is not None:
-        pointers[held] = Ref(suffix="constant")
+        pointers[held] = Ref(suffix="constant", cast="const int8_t *" if width > 1 else "")
     return {
-        "sizes": loops.sizes,
-        "steps1": loops.steps1,
-        "steps2": loops.steps2,
+        "sizes": (*loops.sizes[:-1], width * loops.sizes[-1]),
+        "steps1": tuple(width * step for step in loops.steps1),
+        "steps2": tuple(width * step for step in loops.steps2),
         "constant1": pointers[0],
         "constant2": pointers[1],
     }
@@ -115,7 +136,7 @@ def _code(
     names = [tensor.name for tensor in inputs]
     # "ef_add_broadcast" and the like are declared in the header of their first word.
     header = "_".join(struct.split("_")[:2]) + ".h"
-    arithmetic = () if struct == "ef_extreme" else _ARITHMETIC
+    arithmetic = () if struct == "ef_extreme" else _ARITHMETIC[output.dtype]
     sources = (f"{function}.c", header, *_HEADERS, *arithmetic)
     in_place = tuple(
         i for i, t in enumerate(inputs) if t.data is None and t.elements == output.elements
@@ -126,15 +147,17 @@ def _code(
         return LayerCode(calls=(call,), sources=sources, in_place=in_place)
     # The kernel does not use the pointer that it gets for a constant operand.
     names[held] = names[1 - held]
-    data = np.asarray(inputs[held].values, np.int8).reshape(-1)
+    data = np.asarray(inputs[held].values, str(output.dtype)).reshape(-1)
     call = Call(function=function, struct=f"{struct}_args", args=args, inputs=tuple(names))
     return LayerCode(
         calls=(call,),
         sources=sources,
-        arrays=(CArray(suffix="constant", ctype="int8_t", data=data, section="weights"),),
+        arrays=(
+            CArray(suffix="constant", ctype=f"{output.dtype}_t", data=data, section="weights"),
+        ),
         in_place=in_place,
         encoding="raw",
-        bits=8,
+        bits=8 * output.dtype.bytes,
         distinct_values=int(np.unique(data).size),
-        weight_bytes=data.size,
+        weight_bytes=data.nbytes,
     )

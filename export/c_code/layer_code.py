@@ -79,9 +79,15 @@ class CArray:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ref:
-    """A reference to one of the layer's arrays (or nested structs), by suffix."""
+    """A reference to one of the layer's arrays (or nested structs), by suffix.
+
+    Attributes:
+        suffix: The array's.
+        cast: C type to read it as, if not its own.
+    """
 
     suffix: str
+    cast: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgefactor.export import numerics
-from edgefactor.export.ir import Quantization
+from edgefactor.export.ir import DType, Quantization
 from edgefactor.export.numerics import INT8_MAX, INT8_MIN, IntArray, float32
 from edgefactor.export.numerics import multiply_by_quantized_multiplier as scale_by
 
@@ -48,6 +48,8 @@ class Step:
 
 
 Chain = tuple[Step, ...]
+#: Bits by which ADD and SUB widen their operands.
+HEADROOM_BITS = {DType.INT8: 20, DType.INT16: 15}
 
 
 def evaluate(chain: Chain, codes: IntArray) -> IntArray:
@@ -160,20 +162,23 @@ def add_codes(
     quantizations: Sequence[Quantization],
     output: Quantization,
     sign: int = 1,
+    dtype: DType = DType.INT8,
 ) -> IntArray:
     """Unclamped codes of ``first + sign * second``: ADD and SUB.
 
-    Both inputs are scaled to twice the larger scale with 20 more bits, added, and scaled back.
+    Both inputs are scaled to twice the larger scale with so many more bits as their type leaves
+    room for, added, and scaled back.
     """
+    bits = HEADROOM_BITS[dtype]
     twice = 2 * max(q.scale for q in quantizations)
     scaled = [
         scale_by(
-            (np.asarray(codes, np.int64) - q.zero_point) << 20,
+            (np.asarray(codes, np.int64) - q.zero_point) << bits,
             *numerics.quantize_multiplier(q.scale / twice),
         )
         for codes, q in zip((first, second), quantizations, strict=True)
     ]
-    return _rescale(scaled[0] + sign * scaled[1], twice / (2**20 * output.scale), output)
+    return _rescale(scaled[0] + sign * scaled[1], twice / (2**bits * output.scale), output)
 
 
 def multiply_codes(

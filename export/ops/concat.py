@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edgefactor.export.c_code.layer_code import Call, CArray, CTarget, LayerCode, Ref
-from edgefactor.export.ir import Array, Graph, Op, Tensor
+from edgefactor.export.ir import Array, DType, Graph, Op, Tensor
 from edgefactor.export.ops.family import (
     Family,
     Lowering,
@@ -74,6 +73,9 @@ class ConcatFamily(Family):
         tensor = lowering.emit(Concat, tensors, out, axis=place)
         lowering.bind(node.outputs[0], tensor, perm)
 
+    def widths(self, op: Concat) -> tuple[DType, ...]:
+        return (DType.INT8, DType.INT16)
+
     def output_shape(self, op: Concat, inputs: Sequence[Tensor]) -> Shape:
         total = sum(tensor.shape[op.axis] for tensor in inputs)
         shape = inputs[0].shape
@@ -83,12 +85,12 @@ class ConcatFamily(Family):
         return "same"
 
     def quantize(self, op: Concat, quantizer: Quantizer) -> Op:
-        return put_at_scale(op, quantizer, quantizer.tensor(op.outputs[0]).quant)
+        return put_at_scale(op, quantizer, quantizer.tensor(op.outputs[0]))
 
     def reference(
         self, op: Concat, inputs: Sequence[Tensor], output: Tensor, values: Sequence[Array]
-    ) -> NDArray[np.int8]:
-        return np.concatenate([np.asarray(value, np.int8) for value in values], axis=op.axis)
+    ) -> Array:
+        return np.concatenate(values, axis=op.axis)
 
     def write_onnx(self, op: Concat, graph: Graph, builder: OnnxBuilder) -> None:
         rank = len(graph.tensors[op.outputs[0]].shape)
@@ -108,7 +110,9 @@ class ConcatFamily(Family):
 
     def layer_code(self, op: Concat, graph: Graph, target: CTarget) -> LayerCode:
         shapes = [graph.tensors[name].shape for name in op.inputs]
-        steps = row_major_steps(graph.tensors[op.outputs[0]].shape)
+        output = graph.tensors[op.outputs[0]]
+        width = output.dtype.bytes
+        steps = row_major_steps(output.shape)
         starts = accumulate([0, *(shape[op.axis] for shape in shapes)])
         calls: list[Call] = []
         arrays: list[CArray] = []
@@ -117,7 +121,8 @@ class ConcatFamily(Family):
             source: str | Ref = name
             if graph.tensors[name].data is not None:
                 source = Ref(suffix=f"part{len(arrays)}")
-                codes = np.asarray(graph.tensors[name].values, np.int8).reshape(-1)
+                # The copy takes bytes, whatever they stand for.
+                codes = np.ascontiguousarray(graph.tensors[name].values).reshape(-1).view(np.int8)
                 arrays.append(CArray(suffix=source.suffix, ctype="int8_t", data=codes))
             axes = [
                 Axis(count=n, in_step=i, out_step=o)
@@ -125,8 +130,8 @@ class ConcatFamily(Family):
             ]
             out_start = start * steps[op.axis]
             if is_one_block(axes):
-                parts.append((len(calls), out_start))
-            calls.append(move_call(op, source, axes, out_start=out_start))
+                parts.append((len(calls), out_start * width))
+            calls.append(move_call(op, source, axes, out_start=out_start, width=width))
         return LayerCode(
             calls=tuple(calls), sources=MOVE_SOURCES, arrays=tuple(arrays), parts=tuple(parts)
         )

@@ -3,7 +3,8 @@
 A dense layer is a 1x1 convolution on a 1x1 map: LiteRT's reference FULLY_CONNECTED rounds once
 where TFLM rounds twice, while CONV_2D rounds twice everywhere. A batch norm that could not be
 folded is a depthwise 1x1 convolution. Arithmetic: TensorFlow Lite's 8-bit quantization
-specification, per-channel weights, gemmlowp double rounding (``export/numerics.py``).
+specification, per-channel weights, gemmlowp double rounding (``export/numerics.py``); with 16-bit
+activations its 16x8 form: int64 biases, multipliers of 16 bits, one rounding.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from edgefactor.export import numerics
 from edgefactor.export.c_code.layer_code import CTarget, LayerCode
 from edgefactor.export.conv_kernels import choice as kernels
 from edgefactor.export.conv_kernels import sparse as sparse_conv
-from edgefactor.export.ir import Array, Graph, Op, Quantization, Tensor, constant
+from edgefactor.export.conv_kernels import wide
+from edgefactor.export.ir import Array, DType, Graph, Op, Quantization, Tensor, constant
 from edgefactor.export.ops.activation import Activation, activation_onnx, activation_range
 from edgefactor.export.ops.family import (
     Family,
@@ -38,6 +40,9 @@ from edgefactor.export.ops.reshape import Transpose
 from edgefactor.export.ops.upsampling_conv import lower_transposed
 from edgefactor.export.ops.windows import pads_from_onnx, tflite_padding, window_output
 from edgefactor.export.weight_codes import quantize_weights
+
+#: Largest accumulator of a layer with 16-bit activations that TFLite's kernels take.
+_WIDE_LIMIT = 2**47 - 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -275,6 +280,9 @@ class ConvFamily(Family):
 
     # -- rules ----------------------------------------------------------------------------------
 
+    def widths(self, op: Conv2D) -> tuple[DType, ...]:
+        return (DType.INT8, DType.INT16)
+
     def output_shape(self, op: Conv2D, inputs: Sequence[Tensor]) -> Shape:
         x, weights = inputs[0].shape, inputs[1].shape
         height, width = window_output(x[1:3], weights[1:3], op.stride, op.dilation, op.padding)
@@ -292,21 +300,24 @@ class ConvFamily(Family):
         )
         bias_scales = np.array(scales, np.float64) * in_scale
         bias_codes = numerics.round_half_away(real_bias.astype(np.float64) / bias_scales)
-        reach = np.abs(codes.reshape(len(scales), -1).astype(np.int64)).sum(axis=1) * 255
-        if int((reach + np.abs(bias_codes)).max(initial=0)) > numerics.INT32_MAX:
+        is_wide = x.dtype is DType.INT16
+        reach = np.abs(codes.reshape(len(scales), -1).astype(np.int64)).sum(axis=1)
+        reach = reach * (32768 if is_wide else 255) + np.abs(bias_codes)
+        limit = _WIDE_LIMIT if is_wide else numerics.INT32_MAX
+        if int(reach.max(initial=0)) > limit:
             raise UnsupportedOperatorError(
-                "A sum of products can exceed 32 bits.",
+                f"A sum of products can exceed {limit.bit_length() + 1} bits.",
                 where=f"layer {op.name}",
                 found=f"{codes[0].size} products a sum and a bias of up to "
                 f"{float(np.abs(real_bias).max()):.3g}",
-                expected="sums below 2**31",
+                expected=f"sums below 2**{limit.bit_length()}",
                 hint="split the layer or scale its inputs",
             )
         quantizer.put(constant(weights.name, codes, Quantization(scales=scales, axis=0)))
         quantizer.put(
             constant(
                 bias.name,
-                bias_codes.astype(np.int32),
+                bias_codes.astype(np.int64 if is_wide else np.int32),
                 Quantization(scales=tuple(map(numerics.float32, bias_scales)), axis=0),
             )
         )
@@ -316,12 +327,13 @@ class ConvFamily(Family):
 
     def reference(
         self, op: Conv2D, inputs: Sequence[Tensor], output: Tensor, values: Sequence[Array]
-    ) -> NDArray[np.int8]:
+    ) -> Array:
         x, weights, bias = values
         zero = inputs[0].quant.zero_point
         outputs, kh, kw, depth = weights.shape
         # Sums of products below 2**24 are exact in float32, twice as fast as float64.
-        reach = np.abs(weights.reshape(outputs, -1).astype(np.int64)).sum(axis=1).max() * 255
+        reach = np.abs(weights.reshape(outputs, -1).astype(np.int64)).sum(axis=1).max()
+        reach *= 255 if output.dtype is DType.INT8 else 32768
         exact = np.float32 if reach < 2**24 else np.float64
         windows = (_patches(op, x, (kh, kw), output.shape, zero) - zero).astype(exact)
         grouped = windows.reshape(len(windows), kh * kw, op.groups, depth)
@@ -336,10 +348,14 @@ class ConvFamily(Family):
         )
         accumulators = sums.astype(np.int64) + bias.astype(np.int64)
         multiplier, shift = requantization(inputs, output)
-        scaled = numerics.multiply_by_quantized_multiplier(accumulators, multiplier, shift)
-        low, high = activation_range(op.activation, output.quant)
-        codes = np.clip(scaled + output.quant.zero_point, low, high)
-        return codes.astype(np.int8).reshape(output.shape)
+        if output.dtype is DType.INT16:
+            reduced = numerics.reduced_multiplier(multiplier)
+            scaled = numerics.multiply_by_reduced_multiplier(accumulators, reduced, shift)
+        else:
+            scaled = numerics.multiply_by_quantized_multiplier(accumulators, multiplier, shift)
+        limits = activation_range(op.activation, output.quant, output.dtype)
+        codes = np.clip(scaled + output.quant.zero_point, *limits)
+        return codes.astype(str(output.dtype)).reshape(output.shape)
 
     # -- writers --------------------------------------------------------------------------------
 
@@ -396,7 +412,7 @@ class ConvFamily(Family):
         inputs = [graph.tensors[name] for name in op.inputs]
         x, weights, bias = inputs
         output = graph.tensors[op.outputs[0]]
-        low, high = activation_range(op.activation, output.quant)
+        low, high = activation_range(op.activation, output.quant, output.dtype)
         multiplier, shift = requantization(inputs, output)
         geometry = kernels.ConvGeometry(
             in_h=x.shape[1],
@@ -419,6 +435,16 @@ class ConvFamily(Family):
             clamp_min=low,
             clamp_max=high,
         )
+        if output.dtype is DType.INT16:
+            return wide.conv_code(
+                geometry,
+                np.asarray(weights.values, np.int8),
+                np.asarray(bias.values, np.int64),
+                numerics.reduced_multiplier(multiplier),
+                shift,
+                input_name=op.inputs[0],
+                features=target.features,
+            )
         encoding = target.encoding_of(op.name)
         numbers = (
             np.asarray(weights.values, np.int8),

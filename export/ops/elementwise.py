@@ -9,12 +9,11 @@ and an operation with one constant number is a function of one tensor.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edgefactor.export.c_code import binary_code
 from edgefactor.export.c_code.broadcasting import broadcast_shape
@@ -22,7 +21,7 @@ from edgefactor.export.c_code.layer_code import CTarget, LayerCode
 from edgefactor.export.c_code.unary_code import CODES, unary_code
 from edgefactor.export.functions import linear_forms
 from edgefactor.export.functions import tflite_builtins as builtins
-from edgefactor.export.ir import Array, Graph, Op, Quantization, Tensor
+from edgefactor.export.ir import Array, DType, Graph, Op, Quantization, Tensor
 from edgefactor.export.numerics import IntArray
 from edgefactor.export.ops.activation import Activation, activation_onnx, activation_range
 from edgefactor.export.ops.family import (
@@ -70,12 +69,17 @@ class _BinaryFamily(Family):
 
     #: Name in ONNX; TFLite has it in upper case.
     kind: ClassVar[str]
+    #: Further fields of TFLite's option table for int16.
+    tflite_wide_fields: ClassVar[Mapping[str, bool]] = {}
 
     def lower(self, node: Node, lowering: Lowering) -> None:
         operands = lower_operands(node, lowering, invert_second=node.op_type == "Div")
         shapes = [lowering.graph_shape(name) for name in operands.tensors]
         result = lowering.emit(self.op, operands.tensors, broadcast_shape(*shapes))
         lowering.bind(node.outputs[0], result, operands.perm)
+
+    def widths(self, op: Binary) -> tuple[DType, ...]:
+        return (DType.INT8, DType.INT16)
 
     def output_shape(self, op: Binary, inputs: Sequence[Tensor]) -> Shape:
         return broadcast_shape(inputs[0].shape, inputs[1].shape)
@@ -90,8 +94,9 @@ class _BinaryFamily(Family):
         second: IntArray,
         quantizations: Sequence[Quantization],
         output: Quantization,
+        dtype: DType,
     ) -> IntArray:
-        """Unclamped codes of the result."""
+        """Unclamped codes of the result; ``dtype`` is that of all three."""
 
     @abstractmethod
     def slopes(
@@ -103,20 +108,22 @@ class _BinaryFamily(Family):
         self, op: Binary, inputs: Sequence[Tensor], output: Tensor, pair: Sequence[IntArray]
     ) -> IntArray:
         quantizations = [tensor.quant for tensor in inputs]
-        codes = self.codes(pair[0], pair[1], quantizations, output.quant)
-        return np.asarray(np.clip(codes, *activation_range(op.activation, output.quant)))
+        codes = self.codes(pair[0], pair[1], quantizations, output.quant, output.dtype)
+        limits = activation_range(op.activation, output.quant, output.dtype)
+        return np.asarray(np.clip(codes, *limits))
 
     def reference(
         self, op: Binary, inputs: Sequence[Tensor], output: Tensor, values: Sequence[Array]
-    ) -> NDArray[np.int8]:
+    ) -> Array:
         pair = [value.astype(np.int64) for value in values]
-        return self._clamped(op, inputs, output, pair).astype(np.int8)
+        return self._clamped(op, inputs, output, pair).astype(str(output.dtype))
 
     def write_onnx(self, op: Binary, graph: Graph, builder: OnnxBuilder) -> None:
         value = builder.node(self.kind, [builder.read(name) for name in op.inputs])
         builder.write(op.outputs[0], activation_onnx(op.activation, value, builder))
 
     def write_tflite(self, op: Binary, graph: Graph, builder: TfliteBuilder) -> None:
+        wide = graph.tensors[op.outputs[0]].dtype is DType.INT16
         builder.op(
             self.kind.upper(),
             [builder.tensor(name) for name in op.inputs],
@@ -124,11 +131,14 @@ class _BinaryFamily(Family):
             f"{self.kind}Options",
             version=2,
             fusedActivationFunction=op.activation.upper(),
+            **(self.tflite_wide_fields if wide else {}),
         )
 
     def layer_code(self, op: Binary, graph: Graph, target: CTarget) -> LayerCode:
         inputs = [graph.tensors[name] for name in op.inputs]
         output = graph.tensors[op.outputs[0]]
+        if output.dtype is DType.INT16:
+            return self._kernel(op, inputs, output)
         single = next(
             (i for i, t in enumerate(inputs) if t.data is not None and t.elements == 1), None
         )
@@ -156,6 +166,8 @@ class _SumFamily(_BinaryFamily):
     """Sums and differences."""
 
     sign: ClassVar[int]
+    # The other form is for scales that are powers of two.
+    tflite_wide_fields: ClassVar[Mapping[str, bool]] = {"potScaleInt16": False}
 
     def codes(
         self,
@@ -163,8 +175,9 @@ class _SumFamily(_BinaryFamily):
         second: IntArray,
         quantizations: Sequence[Quantization],
         output: Quantization,
+        dtype: DType,
     ) -> IntArray:
-        return builtins.add_codes(first, second, quantizations, output, self.sign)
+        return builtins.add_codes(first, second, quantizations, output, self.sign, dtype)
 
     def slopes(
         self, inputs: Sequence[Tensor], output: Tensor, constant_code: int = 0
@@ -173,9 +186,11 @@ class _SumFamily(_BinaryFamily):
         return first, self.sign * second
 
     def _kernel(self, op: Binary, inputs: Sequence[Tensor], output: Tensor) -> LayerCode:
+        clamp = activation_range(op.activation, output.quant, output.dtype)
+        if output.dtype is DType.INT16:
+            return binary_code.rescaled_code(inputs, output, self.sign, clamp)
         pair = [grid.reshape(-1) for grid in np.meshgrid(CODES, CODES, indexing="ij")]
         every = self._clamped(op, inputs, output, pair)
-        clamp = activation_range(op.activation, output.quant)
         form = linear_forms.fit(pair, every, self.slopes(inputs, output), clamp=clamp)
         if form is not None:
             return binary_code.linear_code(inputs, output, form, clamp)
@@ -213,6 +228,7 @@ class MulFamily(_BinaryFamily):
         second: IntArray,
         quantizations: Sequence[Quantization],
         output: Quantization,
+        dtype: DType,
     ) -> IntArray:
         return builtins.multiply_codes(first, second, quantizations, output)
 
@@ -224,7 +240,7 @@ class MulFamily(_BinaryFamily):
         return unit * second, unit * first
 
     def _kernel(self, op: Binary, inputs: Sequence[Tensor], output: Tensor) -> LayerCode:
-        clamp = activation_range(op.activation, output.quant)
+        clamp = activation_range(op.activation, output.quant, output.dtype)
         return binary_code.product_code(inputs, output, clamp)
 
 

@@ -78,7 +78,7 @@ class _ExtremeFamily(Family):
         return "same"
 
     def quantize(self, op: Extreme, quantizer: Quantizer) -> Op:
-        return put_at_scale(op, quantizer, quantizer.tensor(op.outputs[0]).quant)
+        return put_at_scale(op, quantizer, quantizer.tensor(op.outputs[0]))
 
     def reference(
         self, op: Extreme, inputs: Sequence[Tensor], output: Tensor, values: Sequence[Array]

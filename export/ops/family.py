@@ -248,13 +248,13 @@ class Family(ABC):
         """The C kernel that runs the operator, with its data."""
 
 
-def put_at_scale(op: Op, quantizer: Quantizer, scale: Quantization) -> Op:
-    """Make the float constants of an operator integer at the scale that its activations share."""
+def put_at_scale(op: Op, quantizer: Quantizer, like: Tensor) -> Op:
+    """Make the float constants of an operator integer as the activations that share a scale are."""
     for name in op.inputs:
         tensor = quantizer.tensor(name)
         if tensor.data is not None and tensor.dtype is DType.FLOAT32:
-            codes = numerics.quantize(np.asarray(tensor.data, np.float32), scale)
-            quantizer.put(constant(name, codes, scale))
+            codes = numerics.quantize(np.asarray(tensor.data, np.float32), like.quant, like.dtype)
+            quantizer.put(constant(name, codes, like.quant))
     return op
 
 

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edgefactor.errors import UnsupportedOperatorError
 from edgefactor.export import numerics
-from edgefactor.export.c_code.layer_code import CTarget, LayerCode
-from edgefactor.export.ir import Array, Graph, Op, Quantization, Tensor
+from edgefactor.export.c_code.layer_code import CArray, CTarget, LayerCode, Ref
+from edgefactor.export.ir import Array, DType, Graph, Op, Quantization, Tensor
 from edgefactor.export.ops.family import (
     Family,
     Lowering,
@@ -58,8 +57,8 @@ class Pad(Op):
     value: float = 0.0
 
 
-def pad_code(op: Pad, quantization: Quantization) -> int:
-    """The int8 code of padded positions.
+def pad_code(op: Pad, quantization: Quantization, dtype: DType = DType.INT8) -> int:
+    """The code of padded positions.
 
     Raises:
         UnsupportedOperatorError: The value lies outside what the scale covers.
@@ -68,11 +67,9 @@ def pad_code(op: Pad, quantization: Quantization) -> int:
         return quantization.zero_point
     steps = float(numerics.round_half_away(np.array(op.value / quantization.scale)))
     code = int(steps) + quantization.zero_point
-    if not numerics.INT8_MIN <= code <= numerics.INT8_MAX:
-        low, high = (
-            (end - quantization.zero_point) * quantization.scale
-            for end in (numerics.INT8_MIN, numerics.INT8_MAX)
-        )
+    ends = dtype.code_range
+    if not ends[0] <= code <= ends[1]:
+        low, high = ((end - quantization.zero_point) * quantization.scale for end in ends)
         raise UnsupportedOperatorError(
             "The value of a pad cannot be represented on the scale of its tensor.",
             where=f"layer {op.name}" + (f", from {op.source}" if op.source else ""),
@@ -160,6 +157,9 @@ class PadFamily(Family):
             tensor = emit_take(node, lowering, tensor, x.axes[axis], chosen.tolist())
         lowering.bind(node.outputs[0], tensor, x.perm)
 
+    def widths(self, op: Pad) -> tuple[DType, ...]:
+        return (DType.INT8, DType.INT16)
+
     def output_shape(self, op: Pad, inputs: Sequence[Tensor]) -> Shape:
         sides = zip(op.before, inputs[0].shape, op.after, strict=True)
         return tuple(before + size + after for before, size, after in sides)
@@ -168,15 +168,16 @@ class PadFamily(Family):
         return "same"
 
     def quantize(self, op: Pad, quantizer: Quantizer) -> Op:
-        pad_code(op, quantizer.tensor(op.outputs[0]).quant)
+        output = quantizer.tensor(op.outputs[0])
+        pad_code(op, output.quant, output.dtype)
         return op
 
     def reference(
         self, op: Pad, inputs: Sequence[Tensor], output: Tensor, values: Sequence[Array]
-    ) -> NDArray[np.int8]:
+    ) -> Array:
         amounts = list(zip(op.before, op.after, strict=True))
-        code = pad_code(op, output.quant)
-        return np.pad(np.asarray(values[0], np.int8), amounts, constant_values=code)
+        code = pad_code(op, output.quant, output.dtype)
+        return np.pad(values[0], amounts, constant_values=code)
 
     def write_onnx(self, op: Pad, graph: Graph, builder: OnnxBuilder) -> None:
         amounts = int64s(builder, [*onnx_order(op.before), *onnx_order(op.after)])
@@ -188,12 +189,13 @@ class PadFamily(Family):
         output = graph.tensors[op.outputs[0]]
         amounts = builder.int32(list(zip(op.before, op.after, strict=True)), f"{op.name}/padding")
         inputs = [builder.tensor(op.inputs[0]), amounts]
-        code = pad_code(op, output.quant)
+        code = pad_code(op, output.quant, output.dtype)
         outputs = [builder.tensor(output.name)]
         if code == output.quant.zero_point:
             builder.op("PAD", inputs, outputs, "PadOptions", version=2)
             return
-        fill = builder.int8(np.array([code], np.int8), output.quant, f"{op.name}/value")
+        data = np.array([code], str(output.dtype))
+        fill = builder.constant(data, output.quant, f"{op.name}/value")
         builder.op("PADV2", [*inputs, fill], outputs, "PadV2Options", version=2)
 
     def layer_code(self, op: Pad, graph: Graph, target: CTarget) -> LayerCode:
@@ -204,10 +206,22 @@ class PadFamily(Family):
             for n, i, o in zip(shape, row_major_steps(shape), steps, strict=True)
         ]
         start = sum(amount * step for amount, step in zip(op.before, steps, strict=True))
-        fill = fill_call(output.elements, pad_code(op, output.quant))
-        move = move_call(op, op.inputs[0], axes, out_start=start)
+        width = output.dtype.bytes
+        move = move_call(op, op.inputs[0], axes, out_start=start, width=width)
+        code = pad_code(op, output.quant, output.dtype)
+        if width == 1 or code == 0:
+            return LayerCode(
+                calls=(fill_call(output.bytes, code), move),
+                sources=tuple(dict.fromkeys((*FILL_SOURCES, *MOVE_SOURCES))),
+            )
+        # Wider codes are repeated by a copy that stays where it reads.
+        everywhere = [Axis(count=output.elements, in_step=0, out_step=1)]
+        repeat = move_call(op, Ref(suffix="value"), everywhere, width=width)
+        value = np.array([code], str(output.dtype)).view(np.int8)
         return LayerCode(
-            calls=(fill, move), sources=tuple(dict.fromkeys((*FILL_SOURCES, *MOVE_SOURCES)))
+            calls=(repeat, move),
+            sources=MOVE_SOURCES,
+            arrays=(CArray(suffix="value", ctype="int8_t", data=value),),
         )
 
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from edgefactor.export import numerics
 from edgefactor.export.c_code.layer_code import Call, CTarget, LayerCode
-from edgefactor.export.ir import Array, Graph, Op, Tensor
+from edgefactor.export.ir import Array, DType, Graph, Op, Tensor
 from edgefactor.export.ops.family import (
     Family,
     Lowering,
@@ -93,8 +93,8 @@ class PoolFamily(Family):
     onnx_pool: ClassVar[str]
     tflite_code: ClassVar[str]
     function: ClassVar[str]
-    #: Code of padded positions where TFLite needs them written out; None: not expressible.
-    fill: ClassVar[int | None]
+    #: Whether TFLite's padded positions can be written out, as the lowest code.
+    fills: ClassVar[bool]
 
     def lower(self, node: Node, lowering: Lowering) -> None:
         def emit(tensor: str, shape: Shape, window: Pair) -> str:
@@ -145,7 +145,7 @@ class PoolFamily(Family):
         expressible = not any(padding) or padding == same_padding(
             shape[1:3], window, stride, NO_DILATION
         )
-        if self.fill is None and not expressible:
+        if not self.fills and not expressible:
             lowering.unsupported(
                 node,
                 f"TFLite has no average over padding {list(padding)} (top, left, bottom, right) "
@@ -171,6 +171,9 @@ class PoolFamily(Family):
         )
         lowering.bind_channels_last(node.outputs[0], tensor)
 
+    def widths(self, op: Pool2D) -> tuple[DType, ...]:
+        return (DType.INT8, DType.INT16)
+
     def output_shape(self, op: Pool2D, inputs: Sequence[Tensor]) -> Shape:
         x = inputs[0].shape
         height, width = window_output(x[1:3], op.kernel, op.stride, NO_DILATION, op.padding)
@@ -181,9 +184,9 @@ class PoolFamily(Family):
 
     def reference(
         self, op: Pool2D, inputs: Sequence[Tensor], output: Tensor, values: Sequence[Array]
-    ) -> NDArray[np.int8]:
+    ) -> Array:
         codes = self.pool(window_codes(op, values[0], output.shape))
-        return codes.astype(np.int8).reshape(output.shape)
+        return codes.astype(str(output.dtype)).reshape(output.shape)
 
     @abstractmethod
     def pool(self, codes: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -201,15 +204,16 @@ class PoolFamily(Family):
         builder.write(op.outputs[0], value)
 
     def write_tflite(self, op: Pool2D, graph: Graph, builder: TfliteBuilder) -> None:
+        x = graph.tensors[op.inputs[0]]
         source, padding = tflite_padding(
             op,
-            graph.tensors[op.inputs[0]],
+            x,
             op.kernel,
             op.stride,
             NO_DILATION,
             op.padding,
             builder,
-            fill=self.fill,
+            fill=x.dtype.code_range[0] if self.fills else None,
         )
         builder.op(
             self.tflite_code,
@@ -226,9 +230,12 @@ class PoolFamily(Family):
         )
 
     def layer_code(self, op: Pool2D, graph: Graph, target: CTarget) -> LayerCode:
+        dtype = graph.tensors[op.inputs[0]].dtype
         x, out = graph.tensors[op.inputs[0]].shape, graph.tensors[op.outputs[0]].shape
-        by_word = x[3] % 4 == 0 and op.kernel[1] <= _LANE_VALUES
+        by_word = dtype is DType.INT8 and x[3] % 4 == 0 and op.kernel[1] <= _LANE_VALUES
         function = self.function if by_word else f"{self.function}_ref"
+        if dtype is DType.INT16:
+            function = self.function.replace("_s8", "_s16")
         call = Call(
             function=function,
             struct="ef_pool2d_args",
@@ -264,7 +271,7 @@ class AveragePoolFamily(PoolFamily):
     onnx_pool = "AveragePool"
     tflite_code = "AVERAGE_POOL_2D"
     function = "ef_average_pool2d_s8"
-    fill = None
+    fills = False
 
     def pool(self, codes: NDArray[np.int64]) -> NDArray[np.int64]:
         inside = codes != numerics.INT32_MIN
@@ -281,7 +288,7 @@ class MaxPoolFamily(PoolFamily):
     onnx_pool = "MaxPool"
     tflite_code = "MAX_POOL_2D"
     function = "ef_max_pool2d_s8"
-    fill = numerics.INT8_MIN
+    fills = True
 
     def pool(self, codes: NDArray[np.int64]) -> NDArray[np.int64]:
         return np.asarray(codes.max(axis=0))

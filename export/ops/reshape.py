@@ -12,11 +12,10 @@ from dataclasses import dataclass
 from math import prod
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edgefactor.errors import ModelError, UnsupportedOperatorError
 from edgefactor.export.c_code.layer_code import CTarget, LayerCode
-from edgefactor.export.ir import Array, Graph, Op, Tensor
+from edgefactor.export.ir import Array, DType, Graph, Op, Tensor
 from edgefactor.export.ops.blocks import lower_blocks
 from edgefactor.export.ops.family import (
     Family,
@@ -153,10 +152,10 @@ def write_transpose(
                 expected=f"at most {TFLITE_AXES}",
                 hint="split the permutation into two steps with fewer axes",
             )
-        view = builder.temporary(shape, x.quant, f"{name}/merged")
+        view = builder.temporary(shape, x.quant, f"{name}/merged", x.dtype)
         _tflite_reshape(builder, source, view, shape, f"{name}/merged_shape")
         moved = tuple(shape[axis] for axis in perm)
-        source, result = view, builder.temporary(moved, x.quant, f"{name}/moved")
+        source, result = view, builder.temporary(moved, x.quant, f"{name}/moved", x.dtype)
     order = builder.int32(perm, f"{name}/perm")
     builder.op("TRANSPOSE", [source, order], [result], "TransposeOptions", version=2)
     if merged:
@@ -197,6 +196,9 @@ class ReshapeFamily(Family):
             tensor = lowering.view(tensor, stored)
         lowering.bind(output, tensor, after)
 
+    def widths(self, op: Reshape) -> tuple[DType, ...]:
+        return (DType.INT8, DType.INT16)
+
     def output_shape(self, op: Reshape, inputs: Sequence[Tensor]) -> Shape:
         if prod(op.new_shape) != inputs[0].elements:
             raise ModelError(
@@ -212,8 +214,8 @@ class ReshapeFamily(Family):
 
     def reference(
         self, op: Reshape, inputs: Sequence[Tensor], output: Tensor, values: Sequence[Array]
-    ) -> NDArray[np.int8]:
-        return np.asarray(values[0], np.int8).reshape(op.new_shape)
+    ) -> Array:
+        return values[0].reshape(op.new_shape)
 
     def write_onnx(self, op: Reshape, graph: Graph, builder: OnnxBuilder) -> None:
         shape = graph.tensors[op.inputs[0]].shape
@@ -249,6 +251,9 @@ class TransposeFamily(Family):
         perm = [int(axis) for axis in node.attributes.get("perm", range(rank)[::-1])]
         lowering.bind(node.outputs[0], tensor, tuple(perm.index(axis) for axis in stored))
 
+    def widths(self, op: Transpose) -> tuple[DType, ...]:
+        return (DType.INT8, DType.INT16)
+
     def output_shape(self, op: Transpose, inputs: Sequence[Tensor]) -> Shape:
         return tuple(inputs[0].shape[axis] for axis in op.perm)
 
@@ -257,8 +262,8 @@ class TransposeFamily(Family):
 
     def reference(
         self, op: Transpose, inputs: Sequence[Tensor], output: Tensor, values: Sequence[Array]
-    ) -> NDArray[np.int8]:
-        return np.ascontiguousarray(np.transpose(np.asarray(values[0], np.int8), op.perm))
+    ) -> Array:
+        return np.ascontiguousarray(np.transpose(values[0], op.perm))
 
     def write_onnx(self, op: Transpose, graph: Graph, builder: OnnxBuilder) -> None:
         shape, perm = graph.tensors[op.inputs[0]].shape, op.perm
@@ -273,14 +278,16 @@ class TransposeFamily(Family):
         write_transpose(builder, op, source, target, graph.tensors[op.inputs[0]], op.perm)
 
     def layer_code(self, op: Transpose, graph: Graph, target: CTarget) -> LayerCode:
-        shape = graph.tensors[op.inputs[0]].shape
+        x = graph.tensors[op.inputs[0]]
+        shape = x.shape
         in_steps = row_major_steps(shape)
         out_steps = row_major_steps([shape[axis] for axis in op.perm])
         axes = [
             Axis(count=shape[axis], in_step=in_steps[axis], out_step=out_step)
             for axis, out_step in zip(op.perm, out_steps, strict=True)
         ]
-        return LayerCode(calls=(move_call(op, op.inputs[0], axes),), sources=MOVE_SOURCES)
+        call = move_call(op, op.inputs[0], axes, width=x.dtype.bytes)
+        return LayerCode(calls=(call,), sources=MOVE_SOURCES)
 
 
 RESHAPE = ReshapeFamily()

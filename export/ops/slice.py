@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edgefactor.export.c_code.layer_code import CTarget, LayerCode
-from edgefactor.export.ir import Array, Graph, Op, Tensor
+from edgefactor.export.ir import Array, DType, Graph, Op, Tensor
 from edgefactor.export.ops.family import (
     Family,
     Lowering,
@@ -155,6 +154,9 @@ class SliceFamily(Family):
             tensor = lowering.view(tensor, stored)
         lowering.bind(node.outputs[0], tensor, perm)
 
+    def widths(self, op: Slice) -> tuple[DType, ...]:
+        return (DType.INT8, DType.INT16)
+
     def output_shape(self, op: Slice, inputs: Sequence[Tensor]) -> Shape:
         return slice_shape(op)
 
@@ -163,9 +165,9 @@ class SliceFamily(Family):
 
     def reference(
         self, op: Slice, inputs: Sequence[Tensor], output: Tensor, values: Sequence[Array]
-    ) -> NDArray[np.int8]:
+    ) -> Array:
         parts = tuple(slice(*part) for part in zip(op.begin, op.end, op.step, strict=True))
-        return np.ascontiguousarray(np.asarray(values[0], np.int8)[parts])
+        return np.ascontiguousarray(values[0][parts])
 
     def write_onnx(self, op: Slice, graph: Graph, builder: OnnxBuilder) -> None:
         begin, end, step = (int64s(builder, onnx_order(n)) for n in (op.begin, op.end, op.step))
@@ -185,7 +187,8 @@ class SliceFamily(Family):
         )
 
     def layer_code(self, op: Slice, graph: Graph, target: CTarget) -> LayerCode:
-        in_steps = row_major_steps(graph.tensors[op.inputs[0]].shape)
+        x = graph.tensors[op.inputs[0]]
+        in_steps = row_major_steps(x.shape)
         out_shape = graph.tensors[op.outputs[0]].shape
         axes = [
             Axis(count=n, in_step=i * step, out_step=o)
@@ -194,9 +197,9 @@ class SliceFamily(Family):
             )
         ]
         start = sum(begin * step for begin, step in zip(op.begin, in_steps, strict=True))
-        call = move_call(op, op.inputs[0], axes, in_start=start)
+        call = move_call(op, op.inputs[0], axes, in_start=start, width=x.dtype.bytes)
         # Every element moves towards the front or stays, and they move in order.
-        inside = start if is_one_block(axes) else None
+        inside = start * x.dtype.bytes if is_one_block(axes) else None
         return LayerCode(calls=(call,), sources=MOVE_SOURCES, in_place=(0,), inside=inside)
 
 

@@ -112,11 +112,12 @@ def tflite_padding(
         return source, "SAME"
     top, left, bottom, right = padding
     shape = (x.shape[0], x.shape[1] + top + bottom, x.shape[2] + left + right, x.shape[3])
-    padded = builder.temporary(shape, x.quant, f"{op.name}/padded")
+    padded = builder.temporary(shape, x.quant, f"{op.name}/padded", x.dtype)
     amounts = builder.int32([[0, 0], [top, bottom], [left, right], [0, 0]], f"{op.name}/padding")
     if fill is None:
         builder.op("PAD", [source, amounts], [padded], "PadOptions", version=2)
     else:
-        code = builder.int8(np.array([fill], np.int8), x.quant, f"{op.name}/fill")
+        data = np.array([fill], str(x.dtype))
+        code = builder.constant(data, x.quant, f"{op.name}/fill")
         builder.op("PADV2", [source, amounts, code], [padded], "PadV2Options", version=2)
     return padded, "VALID"

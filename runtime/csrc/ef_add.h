@@ -1,4 +1,4 @@
-/* Elementwise sums and differences of int8 tensors. `out` may be an operand of its own size. */
+/* Elementwise sums and differences of int8 or int16 tensors. `out` may be an operand of its own size. */
 #ifndef EF_ADD_H
 #define EF_ADD_H
 
@@ -57,6 +57,26 @@ typedef struct ef_add_rescaled_args {
 
 void ef_add_rescaled_s8(const ef_add_rescaled_args *a, const int8_t *in1, const int8_t *in2,
                         int8_t *out);
+
+/* On int16 at scales that are powers of two: the definition where rescaling an operand loses no
+ * bit, which makes it a factor of 2^0 to 2^14 (negative for what is subtracted), and the last
+ * scaling, by 2^-(shift + 1), is a half rounded up and a rounding right shift of 1..31. The
+ * broadcast counts bytes. */
+typedef struct ef_add_shifted_args {
+    ef_broadcast broadcast;
+    int32_t factor1;
+    int32_t factor2;
+    int32_t shift;
+    int32_t low;
+    int32_t high;
+} ef_add_shifted_args;
+
+void ef_add_s16(const ef_add_shifted_args *a, const int16_t *in1, const int16_t *in2,
+                int16_t *out);
+
+/* The definition on int16, widened by 15 bits; all zero points are 0. The broadcast counts bytes. */
+void ef_add_rescaled_s16(const ef_add_rescaled_args *a, const int16_t *in1, const int16_t *in2,
+                         int16_t *out);
 
 #ifdef __cplusplus
 }

@@ -1,7 +1,8 @@
 /* Two operands of an elementwise kernel, broadcast against each other.
  *
- * Four nested loops, the innermost last. Steps count elements; a step of 0 repeats an element.
- * Innermost steps are 0 or 1. An operand that is constant lies in constant1 or constant2 and the
+ * Four nested loops, the innermost last. Steps and the innermost size count bytes, so that the
+ * loops serve elements of any width; a step of 0 repeats an element, an innermost step is 0 or one
+ * element. An operand that is constant lies in constant1 or constant2 and the
  * pointer that the kernel gets for it is not used. */
 #ifndef EF_BROADCAST_H
 #define EF_BROADCAST_H
@@ -19,7 +20,7 @@ typedef struct ef_broadcast {
     const int8_t *constant2;
 } ef_broadcast;
 
-/* One run of the innermost loop; define it EF_OUT_OF_LINE, so that it has the registers. */
+/* One run of the innermost loop, `count` bytes of result; define it EF_OUT_OF_LINE, so that it has the registers. */
 typedef void (*ef_broadcast_row)(const void *args, const int8_t *in1, int32_t step1,
                                  const int8_t *in2, int32_t step2, int8_t *out, int32_t count);
 

@@ -1,4 +1,4 @@
-/* Elementwise products of int8 tensors. `out` may be an operand of its own size.
+/* Elementwise products of int8 or int16 tensors. `out` may be an operand of its own size.
  *
  * out = clamp(out_zero_point + requantize((x1 - zero_point1) * (x2 - zero_point2)), low, high). */
 #ifndef EF_MUL_H
@@ -28,6 +28,9 @@ void ef_mul_s8_ref(const ef_mul_args *a, const int8_t *in1, const int8_t *in2, i
 
 /* The same for shifts of -1 to -22. */
 void ef_mul_s8(const ef_mul_args *a, const int8_t *in1, const int8_t *in2, int8_t *out);
+
+/* On int16, any shift; all zero points are 0. The broadcast counts bytes. */
+void ef_mul_s16(const ef_mul_args *a, const int16_t *in1, const int16_t *in2, int16_t *out);
 
 #ifdef __cplusplus
 }

@@ -1,4 +1,4 @@
-/* Average and maximum pooling on int8 NHWC maps, batch 1.
+/* Average and maximum pooling on int8 or int16 NHWC maps, batch 1.
  *
  * Padded positions take no part: an average divides by the number of positions inside the map.
  * Every window must hold at least one such position. `out` may be `in` where pad_top and pad_left
@@ -33,6 +33,10 @@ void ef_max_pool2d_s8_ref(const ef_pool2d_args *a, const int8_t *in, int8_t *out
 
 /* The same, four channels at a time: channels a multiple of 4, `in` and `out` 4-aligned. */
 void ef_max_pool2d_s8(const ef_pool2d_args *a, const int8_t *in, int8_t *out);
+
+/* On int16; kernel_h * kernel_w < 2^15. */
+void ef_average_pool2d_s16(const ef_pool2d_args *a, const int16_t *in, int16_t *out);
+void ef_max_pool2d_s16(const ef_pool2d_args *a, const int16_t *in, int16_t *out);
 
 /* The part of a window that lies inside the map, along one axis. */
 typedef struct ef_pool2d_span {

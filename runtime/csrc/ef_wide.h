@@ -18,4 +18,19 @@ static inline int16_t ef_saturate_s16(int32_t value)
 #endif
 }
 
+/* round(acc * multiplier / 2^shift), halves up; |acc| < 2^47, multiplier in [0, 2^15), shift in
+ * 8..46. The exporter proves that the result fits. */
+static inline int32_t ef_scale_wide(int64_t acc, int32_t multiplier, int32_t shift)
+{
+    return (int32_t)((acc * multiplier + ((int64_t)1 << (shift - 1))) >> shift);
+}
+
+static inline int16_t ef_clamp_s16(int32_t value, int32_t low, int32_t high)
+{
+    if (value < low) {
+        return (int16_t)low;
+    }
+    return (int16_t)(value > high ? high : value);
+}
+
 #endif

@@ -24,8 +24,8 @@ def with_scale(scale: float) -> Callable[[Graph], Graph]:
     return with_tensor("add", quantization=Quantization(scales=(scale,)))
 
 
-def with_wide(name: str) -> Callable[[Graph], Graph]:
-    return with_tensor(name, dtype=DType.INT16, quantization=Quantization(scales=(0.5,)))
+def with_wide(name: str, scale: float = 0.5) -> Callable[[Graph], Graph]:
+    return with_tensor(name, dtype=DType.INT16, quantization=Quantization(scales=(scale,)))
 
 
 def without(name: str) -> Callable[[Graph], Graph]:
@@ -46,6 +46,7 @@ FAULTS: dict[str, tuple[Callable[[Graph], Graph], str]] = {
     "scale that is no number": (with_scale(float("nan")), "not positive"),
     "scale of 64 bits": (with_scale(0.1), "no float32"),
     "zero point of int16": (with_tensor("add", dtype=DType.INT16), "with a zero point"),
+    "scale of int16": (with_wide("add", 0.75), "no power of two"),
     "two widths": (with_wide("add"), "activations of int16 and int8"),
     "tensor missing": (without("add"), "no tensor"),
     "output of nothing": (lambda g: replace(g, ops=g.ops[:-1]), "nothing defines it"),

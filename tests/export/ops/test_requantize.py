@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgefactor.export import ops
+from edgefactor.export import numerics, ops
 from edgefactor.export.c_code.layer_code import CTarget
 from edgefactor.export.ir import DType
 from edgefactor.export.ops.requantize import Requantize
@@ -63,9 +63,9 @@ def test_all_codes_between_widths(
         zero = int(generator.integers(-128, 128))
         quants = {
             DType.INT8: quantization(scales[DType.INT8], zero),
-            DType.INT16: quantization(scales[DType.INT16], 0),
+            DType.INT16: numerics.choose_symmetric(0, 32767 * scales[DType.INT16]),
         }
-        wider = quantization(quants[target].scale * float(np.exp(generator.uniform(-1, 1))), 0)
+        wider = quantization(quants[target].scale * 2.0 ** (number - 3), 0)
         result = quants[target] if source is not target else wider
         tensors.append(activation(f"x{number}", codes.shape, quants[source], source))
         inputs[f"x{number}"] = codes

@@ -1,0 +1,64 @@
+#include "ef_conv2d_s16.h"
+#include "ef_wide.h"
+
+/* The taps of an output position that lie inside the map, along one axis. */
+typedef struct taps {
+    int32_t first, end; /* of the kernel */
+    int32_t start;      /* position of tap 0 in the map */
+} taps;
+
+static taps inside(int32_t start, int32_t dilation, int32_t kernel, int32_t size)
+{
+    taps result;
+    result.start = start;
+    result.first = start < 0 ? (-start + dilation - 1) / dilation : 0;
+    const int32_t reach = size <= start ? 0 : (size - start + dilation - 1) / dilation;
+    result.end = reach < kernel ? reach : kernel;
+    return result;
+}
+
+static int32_t accumulate(const ef_conv2d_s16_args *a, const int16_t *in, const taps *rows,
+                          const taps *columns, const int8_t *weights, int32_t acc)
+{
+    const int32_t depth = a->in_c / a->groups;
+    for (int32_t ky = rows->first; ky < rows->end; ky++) {
+        const int32_t y = rows->start + ky * a->dilation_h;
+        const int32_t x = columns->start + columns->first * a->dilation_w;
+        const int16_t *from = in + (y * a->in_w + x) * a->in_c;
+        const int8_t *weight = weights + (ky * a->kernel_w + columns->first) * depth;
+        for (int32_t kx = columns->first; kx < columns->end; kx++) {
+            for (int32_t c = 0; c < depth; c++) {
+                acc += *weight++ * from[c];
+            }
+            from += a->dilation_w * a->in_c;
+        }
+    }
+    return acc;
+}
+
+void ef_conv2d_s16(const ef_conv2d_s16_args *a, const int16_t *in, int16_t *out, void *scratch)
+{
+    const int32_t depth = a->in_c / a->groups;
+    const int32_t filters = a->out_c / a->groups;
+    const int32_t row = a->kernel_h * a->kernel_w * depth;
+    (void)scratch;
+    for (int32_t oy = 0; oy < a->out_h; oy++) {
+        const taps rows =
+            inside(oy * a->stride_h - a->pad_top, a->dilation_h, a->kernel_h, a->in_h);
+        for (int32_t ox = 0; ox < a->out_w; ox++) {
+            const taps columns =
+                inside(ox * a->stride_w - a->pad_left, a->dilation_w, a->kernel_w, a->in_w);
+            const int8_t *weights = a->weights;
+            int32_t oc = 0;
+            for (int32_t group = 0; group < a->groups; group++) {
+                for (int32_t end = oc + filters; oc < end; oc++) {
+                    const int32_t acc =
+                        accumulate(a, in + group * depth, &rows, &columns, weights, a->bias[oc]);
+                    const int32_t scaled = ef_scale_wide(acc, a->multiplier[oc], a->shift[oc]);
+                    *out++ = ef_clamp_s16(scaled, a->clamp_min, a->clamp_max);
+                    weights += row;
+                }
+            }
+        }
+    }
+}
