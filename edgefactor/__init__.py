@@ -28,6 +28,7 @@ from edgefactor.errors import (
 if TYPE_CHECKING:
     from edgefactor.pipeline.compress.api import apply as apply_method
     from edgefactor.pipeline.compress.api import freeze, share
+    from edgefactor.pipeline.compress.run import compress
     from edgefactor.pipeline.compress.run import compress as compress_model
     from edgefactor.pipeline.compress_options import CompressOptions
     from edgefactor.pipeline.config import (
@@ -70,6 +71,7 @@ __all__ = [
     "UnsupportedOperatorError",
     "apply_method",
     "check_bundle",
+    "compress",
     "compress_model",
     "demo_options",
     "export_model",
@@ -81,10 +83,12 @@ __all__ = [
     "share",
 ]
 
-# Not plain `export` and `targets`: those are the names of sub-packages.
+# Not plain `export` and `targets`: those are the names of sub-packages. `compress` is free, and
+# `compress_model` is the same function under a name like the others'.
 _LAZY = {
     "CompressOptions": ("edgefactor.pipeline.compress_options", "CompressOptions"),
     "apply_method": ("edgefactor.pipeline.compress.api", "apply"),
+    "compress": ("edgefactor.pipeline.compress.run", "compress"),
     "compress_model": ("edgefactor.pipeline.compress.run", "compress"),
     "freeze": ("edgefactor.pipeline.compress.api", "freeze"),
     "share": ("edgefactor.pipeline.compress.api", "share"),

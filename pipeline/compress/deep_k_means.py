@@ -44,7 +44,10 @@ class DeepKMeansOptions(Options):
         strength: Lambda of the penalty; 0 shares without it (the paper's "WR").
         penalty: "clusters" or "spectral", see the module.
         renew: Steps between two computations of F.
-        d: Weights a vector in dense and 1x1 layers, which have no kernel rows to speak of.
+        layout: What a row of W is: a row of a kernel ("rows", the paper's), or `d` weights along
+            the input channels ("channels"), which the device stores as vectors.
+        d: Weights a vector with "channels", and in dense and 1x1 layers, which have no kernel rows
+            to speak of.
         retraining: With the penalty.
         training: Of the shared vectors after it; none by default.
     """
@@ -53,6 +56,7 @@ class DeepKMeansOptions(Options):
     strength: float = 1e-3
     penalty: Literal["clusters", "spectral"] = "clusters"
     renew: int = 100
+    layout: Literal["rows", "channels"] = "rows"
     d: int = 4
     retraining: TrainingOptions = field(default_factory=lambda: TrainingOptions(epochs=2))
     training: TrainingOptions = field(default_factory=TrainingOptions)
@@ -74,29 +78,51 @@ class Projection(nn.Module):
         k: Clusters.
         kind: "clusters" or "spectral".
         seed: Of k-means++.
+        channels_last: Whether rows lie along input channels.
     """
 
     basis: Tensor
     index: Tensor
 
-    def __init__(self, layer: nn.Module, d: int, k: int, kind: str, seed: int) -> None:
+    def __init__(
+        self,
+        layer: nn.Module,
+        d: int,
+        k: int,
+        kind: str,
+        seed: int,
+        *,
+        channels_last: bool = False,
+    ) -> None:
         super().__init__()
         self.d, self.k, self.kind, self.seed = d, k, kind, seed
+        self.channels_last = channels_last
         self._layer = [layer]  # in a list: not a module of this one, its weights are the model's
         rows = self.rows().detach()
         self.register_buffer("basis", torch.zeros(min(k, d), d).to(rows))
         self.register_buffer("index", torch.zeros(len(rows), dtype=torch.int64).to(rows.device))
-        self.renew()
+        self._renew(None)
 
     def rows(self) -> Tensor:
         """``[N, d]``: W transposed."""
         weight = self._layer[0].weight
         assert isinstance(weight, Tensor)
-        return to_groups(weight, self.d, channels_last=False)
+        return to_groups(weight, self.d, channels_last=self.channels_last)
 
     @torch.no_grad()
+    def centroids(self) -> Tensor:
+        """``[K, d]`` means of the clusters that F stands for, with the present weights."""
+        return self._sums() / self._members()[:, None]
+
     def renew(self) -> None:
-        """Computes F for the present weights."""
+        """Computes F for the present weights; clusters go on from where they were.
+
+        Other clusters each time, from a new start, would draw the weights back and forth.
+        """
+        self._renew(self.centroids() if self.kind == "clusters" else None)
+
+    @torch.no_grad()
+    def _renew(self, start: Tensor | None) -> None:
         rows = self.rows().detach()
         if self.kind == "spectral":
             # The leading right singular vectors span the same projection: W F F' = U U' W.
@@ -104,7 +130,8 @@ class Projection(nn.Module):
             self.basis.copy_(right[: len(self.basis)])
             return
         points = rows.cpu().double().numpy()
-        found = cluster_vectors(points, self.k, seed=self.seed)
+        centroids = None if start is None else start.cpu().double().numpy()
+        found = cluster_vectors(points, self.k, start=centroids, seed=self.seed)
         self.index.copy_(torch.from_numpy(found.index))
 
     def penalty(self) -> Tensor:
@@ -112,9 +139,15 @@ class Projection(nn.Module):
         rows = self.rows()
         if self.kind == "spectral":
             return 0.5 * (rows.square().sum() - (rows @ self.basis.T).square().sum())
-        sums = torch.zeros(self.k, self.d, device=rows.device).index_add_(0, self.index, rows)
-        members = torch.bincount(self.index, minlength=self.k).clamp_min(1)
-        return 0.5 * (rows.square().sum() - (sums.square().sum(1) / members).sum())
+        drawn = self._sums().square().sum(1) / self._members()
+        return 0.5 * (rows.square().sum() - drawn.sum())
+
+    def _sums(self) -> Tensor:
+        rows = self.rows()
+        return torch.zeros(self.k, self.d, device=rows.device).index_add_(0, self.index, rows)
+
+    def _members(self) -> Tensor:
+        return torch.bincount(self.index, minlength=self.k).clamp_min(1)
 
 
 class DeepKMeans(Method):
@@ -137,13 +170,14 @@ class DeepKMeans(Method):
         context: Context,
     ) -> StepResult:
         """Retrains with the penalty (unless strength is 0), shares rows, trains them."""
-        final = ShareVectorsOptions(values=options.values, layout="rows", d=options.d)
+        final = ShareVectorsOptions(values=options.values, layout=options.layout, d=options.d)
+        last = options.layout == "channels"
         chosen: list[tuple[str, nn.Module, int]] = []
         notes = []
         for name in layer_names:
             layer = model.get_submodule(name)
             is_window = isinstance(layer, nn.Conv2d) and layer.kernel_size[1] > 1
-            d = group_size(layer, options.d, "rows" if is_window else "channels")
+            d = group_size(layer, options.d, options.layout if is_window else "channels")
             if weight_of(layer)[0].numel() % d:
                 notes.append(f"{name} was left: {d} does not divide its weights")
                 continue
@@ -153,8 +187,9 @@ class DeepKMeans(Method):
         for number, (name, layer, d) in enumerate(chosen):
             rows = weight_of(layer).numel() // d
             k = int(options.values.value(name)) or max(1, min(256, rows // 4))
+            seed = context.seed * 1_009 + number
             projections.append(
-                Projection(layer, d, min(k, rows), options.penalty, context.seed * 1_009 + number)
+                Projection(layer, d, min(k, rows), options.penalty, seed, channels_last=last)
             )
             if options.penalty == "spectral" and k >= d:
                 notes.append(f"{name}: the spectral penalty is zero for K = {k} and rows of {d}")
@@ -179,9 +214,16 @@ class DeepKMeans(Method):
         )
         retrained = context.accuracy(model)
         layers: dict[str, dict[str, Any]] = {}
-        for number, (name, layer, d) in enumerate(chosen):
+        for number, ((name, layer, d), part) in enumerate(zip(chosen, parts, strict=True)):
+            trained = options.strength > 0 and options.penalty == "clusters"
             layers[name] = share_layer(
-                layer, name, d, final, None, seed=context.seed * 1_009 + number
+                layer,
+                name,
+                d,
+                final,
+                None,
+                seed=context.seed * 1_009 + number,
+                start=part.centroids().cpu().double().numpy() if trained else None,
             )
         shared = context.accuracy(model)
         context.trainer.fit(model, options.training, context, label=self.name)

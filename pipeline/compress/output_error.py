@@ -1,17 +1,18 @@
 """Shared values that keep a layer's output, not its weights: assignment and least squares in turn.
 
 For inputs x with second moment H, replacing weights w by q changes the output by
-(w - q)' H (w - q) on average. Given the codebook, weights are assigned column by column, each
+(w - q)' H (w - q) on average. Given the codebook, weights are assigned d columns at a time, each
 error passed on to the columns that are still free (Frantar et al. 2022, GPTQ, arXiv 2210.17323, on
-a codebook in place of an even grid). Given the assignment, codebook and channel scales are linear
-least squares.
+a codebook in place of an even grid; van Baalen et al. 2024, GPTVQ, arXiv 2402.15319, for d > 1).
+Given the assignment, codebook and channel scales are linear least squares.
 
 All arrays are batched over the layer's groups G: weights ``[G, outputs, m]``, moments
-``[G, m, m]``, where m is the number of weights of one output.
+``[G, m, m]``, where m is the number of weights of one output, d of them consecutive to an entry.
 """
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import torch
@@ -27,8 +28,8 @@ class SharedValues:
     """A weight as index, codebook and scale.
 
     Attributes:
-        index: ``[G, outputs, m]``.
-        codebook: ``[K]``.
+        index: ``[G, outputs, m / d]``.
+        codebook: ``[K, d]``.
         scale: ``[G, outputs]``, positive.
     """
 
@@ -39,7 +40,12 @@ class SharedValues:
     @property
     def weight(self) -> Tensor:
         """``[G, outputs, m]``."""
-        return self.codebook[self.index] * self.scale[..., None]
+        return self.shape * self.scale[..., None]
+
+    @property
+    def shape(self) -> Tensor:
+        """The weight before its scale."""
+        return self.codebook[self.index].flatten(-2)
 
 
 def output_error(weight: Tensor, other: Tensor, moment: Tensor) -> float:
@@ -94,42 +100,63 @@ def _inverse_factor(moment: Tensor) -> Tensor:
 def _assign(target: Tensor, factor: Tensor, values: SharedValues, fixed: Tensor) -> Tensor:
     left = target.clone()
     index = values.index.clone()
-    entries, order = torch.sort(values.codebook)
-    middles = (entries[1:] + entries[:-1]) / 2
-    for j in range(target.shape[-1]):
-        column = left[..., j]
-        nearest = order[torch.bucketize((column / values.scale).contiguous(), middles)]
-        nearest = torch.where(fixed[..., j], values.index[..., j], nearest)
-        index[..., j] = nearest
-        wrong = (column - values.codebook[nearest] * values.scale) / factor[:, None, j, j]
-        left[..., j:] -= wrong[..., None] * factor[:, None, j, j:]
+    d = values.codebook.shape[1]
+    for number in range(index.shape[-1]):
+        block = slice(number * d, (number + 1) * d)
+        wanted = left[..., block]
+        # What an entry costs once the free columns have made up for it: |(w - q) / U_block|^2.
+        part = factor[:, block, block]
+        nearest = _nearest(wanted / values.scale[..., None], part, values.codebook)
+        nearest = torch.where(fixed[..., number], values.index[..., number], nearest)
+        index[..., number] = nearest
+        wrong = wanted - values.codebook[nearest] * values.scale[..., None]
+        passed = torch.linalg.solve_triangular(part, wrong, upper=True, left=False)
+        left[..., block.start :] -= passed @ factor[:, block, block.start :]
     return index
+
+
+def _nearest(wanted: Tensor, part: Tensor, codebook: Tensor) -> Tensor:
+    """The entry nearest to each of ``[G, outputs, d]`` in the metric of ``part``."""
+    if codebook.shape[1] == 1:
+        entries, order = torch.sort(codebook[:, 0])
+        middles = (entries[1:] + entries[:-1]) / 2
+        return order[torch.bucketize(wanted[..., 0].contiguous(), middles)]
+    inverse = torch.linalg.inv(part)
+    points, entries = wanted @ inverse, codebook @ inverse
+    distance = entries.square().sum(-1)[:, None, :] - 2 * points @ entries.mT
+    nearest: Tensor = distance.argmin(-1)
+    return nearest
 
 
 def _solve_codebook(
     target: Tensor, moment: Tensor, values: SharedValues, *, zero: bool
 ) -> SharedValues:
     """The codebook of least output error for this assignment and these scales."""
-    count = len(values.codebook)
+    d = values.codebook.shape[1]
+    count = values.codebook.numel()
     normal = torch.zeros(count, count, dtype=target.dtype)
     wanted = torch.zeros(count, dtype=target.dtype)
-    for group in range(len(target)):
-        hot = torch.nn.functional.one_hot(values.index[group], count).to(target.dtype)
-        hot = hot * values.scale[group][:, None, None]
-        normal += torch.einsum("omk,mn,onl->kl", hot, moment[group], hot)
-        wanted += torch.einsum("omk,om->k", hot, target[group] @ moment[group])
-    used = slice(1 if zero else 0, count)
+    # The number of every weight's coefficient in the flat codebook.
+    places = (values.index[..., None] * d + torch.arange(d)).flatten(-2)
+    products = target @ moment
+    for group, output in itertools.product(range(len(target)), range(target.shape[1])):
+        place, scale = places[group, output], values.scale[group, output]
+        rows = torch.zeros(count, target.shape[2], dtype=target.dtype)
+        rows.index_add_(0, place, moment[group])
+        normal.index_add_(1, place, rows, alpha=float(scale) ** 2)
+        wanted.index_add_(0, place, products[group, output], alpha=float(scale))
+    used = slice(d if zero else 0, count)
     ridge = 1e-6 * normal.diagonal().mean().clamp_min(1e-30) * torch.eye(count, dtype=target.dtype)
-    codebook = values.codebook.clone()
+    codebook = values.codebook.flatten().clone()
     # Around the present entries, so that ones without members stay where they are.
     residual = wanted - normal @ codebook
     codebook[used] += torch.linalg.solve((normal + ridge)[used, used], residual[used])
-    return SharedValues(index=values.index, codebook=codebook, scale=values.scale)
+    return SharedValues(index=values.index, codebook=codebook.reshape(-1, d), scale=values.scale)
 
 
 def _solve_scale(target: Tensor, moment: Tensor, values: SharedValues) -> SharedValues:
     """The factor of each output of least output error for these shared values."""
-    shape = values.codebook[values.index]
+    shape = values.shape
     projected = shape @ moment
     power = (projected * shape).sum(-1)
     scale = (projected * target).sum(-1) / power.clamp_min(1e-30)

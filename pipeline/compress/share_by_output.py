@@ -8,7 +8,9 @@ calibration inputs only. What is left as a mean error of each output goes into t
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +25,7 @@ from edgefactor.pipeline.compress.shared_weight import (
     original_of,
     parametrization,
     set_shared,
+    to_groups,
     weight_of,
 )
 
@@ -64,17 +67,22 @@ def call_order(model: nn.Module, names: Sequence[str], inputs: tuple[Tensor, ...
     return list(dict.fromkeys(order))
 
 
+class _SeenError(Exception):
+    """Ends a run of the model where the layer of interest has got its input."""
+
+
 def input_moments(
     model: nn.Module, original: nn.Module, name: str, inputs: tuple[Tensor, ...]
 ) -> Moments:
-    """Runs both models and compares what the layer `name` gets in each."""
+    """Runs both models as far as the layer `name` and compares what it gets in each."""
     seen: dict[int, Tensor] = {}
     handles = []
     for number, network in enumerate((model, original)):
         layer = network.get_submodule(name)
 
         def look(module: nn.Module, args: tuple[Tensor, ...], number: int = number) -> None:
-            seen[number] = columns(module, args[0]).double()
+            seen[number] = columns(module, args[0])
+            raise _SeenError
 
         handles.append(layer.register_forward_pre_hook(look))
     sums: list[Tensor] = []
@@ -83,11 +91,14 @@ def input_moments(
         with evaluating(model), evaluating(original), torch.no_grad():
             for start in range(0, len(inputs[0]), _BATCH):
                 batch = tuple(tensor[start : start + _BATCH] for tensor in inputs)
-                model(*batch)
-                original(*batch)
+                for network in (model, original):
+                    with suppress(_SeenError):
+                        network(*batch)
                 x, x0 = seen[0], seen[1]
+                # Products of a batch in float32, their sum over batches in float64.
                 parts = [x.mT @ x, x.mT @ x0, x.sum(1), x0.sum(1)]
-                sums = [a + b for a, b in zip(sums, parts, strict=True)] if sums else parts
+                wide = [part.double() for part in parts]
+                sums = [a + b for a, b in zip(sums, wide, strict=True)] if sums else wide
                 count += x.shape[1]
     finally:
         for handle in handles:
@@ -139,10 +150,12 @@ def _refine(layer: nn.Module, original: nn.Module, moments: Moments) -> dict[str
     ridge = moment - moments.now.cpu()
     wanted = (moments.cross.cpu() + ridge) @ source.mT
     target = torch.linalg.solve(moment, wanted).mT.contiguous()
+    order = _order(tuple(weight.shape), channels_last=shared.channels_last)
+    target, moment = target[..., order], moment[:, order][:, :, order]
     scale = torch.ones(len(weight)) if shared.scale is None else shared.scale
     start = SharedValues(
-        index=shared.index.cpu().long().reshape(source.shape),
-        codebook=shared.values(original_of(layer)).detach().cpu().double()[:, 0],
+        index=shared.index.cpu().long().reshape(*source.shape[:2], -1),
+        codebook=shared.values(original_of(layer)).detach().cpu().double(),
         scale=scale.cpu().double().reshape(groups, -1),
     )
     found = improve(target, moment, start, zero=shared.zero, keep_scale=shared.scale is None)
@@ -157,13 +170,19 @@ def _refine(layer: nn.Module, original: nn.Module, moments: Moments) -> dict[str
     }
 
 
+def _order(shape: tuple[int, ...], *, channels_last: bool) -> Tensor:
+    """Numbers of the weights of one output in the order in which groups run over them."""
+    numbers = torch.arange(math.prod(shape[1:]))
+    return to_groups(numbers.reshape(1, *shape[1:]), 1, channels_last=channels_last)[:, 0]
+
+
 def _store(layer: nn.Module, shared: SharedWeight, found: SharedValues) -> None:
     like = weight_of(layer)
     renewed = copy.deepcopy(shared)
     renewed.index.copy_(found.index.reshape(-1))
     if renewed.scale is not None:
         renewed.scale.copy_(found.scale.reshape(-1))
-    set_shared(layer, renewed.to(like.device), found.codebook[:, None].to(like))
+    set_shared(layer, renewed.to(like.device), found.codebook.to(like))
 
 
 def _mend_bias(layer: nn.Module, original: nn.Module, moments: Moments) -> None:

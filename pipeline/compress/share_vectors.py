@@ -8,12 +8,14 @@ weight, and K * d values of codebook.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from edgefactor.errors import OptionError
@@ -28,6 +30,7 @@ from edgefactor.pipeline.compress.method import (
     check_range,
 )
 from edgefactor.pipeline.compress.share import channel_scale
+from edgefactor.pipeline.compress.share_by_output import refine_by_output
 from edgefactor.pipeline.compress.shared_weight import (
     SharedWeight,
     parametrization,
@@ -51,8 +54,9 @@ class ShareVectorsOptions(Options):
         values: Vectors a layer, one number or by layer; 0 for 256, or a quarter of the groups.
         layout: Whether vectors lie along input channels or along kernel rows.
         scale: Factor of each output channel, as in ``share``.
-        importance: "inputs" counts errors by the mean square of the input they meet.
-        calibration: Inputs that it is measured on.
+        importance: As in ``share``: "inputs" counts errors by the mean square of the input they
+            meet, "outputs" goes on from there to the least error of the layers' outputs.
+        calibration: Inputs that both look at.
         training: Of the vectors and what else the model has; none by default.
     """
 
@@ -60,7 +64,7 @@ class ShareVectorsOptions(Options):
     values: PerLayer = field(default_factory=lambda: PerLayer.of(0))
     layout: Literal["channels", "rows"] = "channels"
     scale: Literal["none", "max", "rms"] = "none"
-    importance: Literal["equal", "inputs"] = "equal"
+    importance: Literal["equal", "inputs", "outputs"] = "equal"
     calibration: int = 512
     training: TrainingOptions = field(default_factory=TrainingOptions)
 
@@ -95,9 +99,10 @@ class ShareVectors(Method):
     ) -> StepResult:
         """Shares the layers' weights; layers that d does not divide are left, with a note."""
         moments: dict[str, Tensor] = {}
-        if options.importance == "inputs":
+        if options.importance != "equal":
             inputs = context.inputs(options.calibration)
             moments = second_moments(model, layer_names, inputs)
+        before = copy.deepcopy(model) if options.importance == "outputs" else model
         layers: dict[str, dict[str, Any]] = {}
         notes = []
         for number, name in enumerate(layer_names):
@@ -110,6 +115,11 @@ class ShareVectors(Method):
             layers[name] = share_layer(
                 layer, name, d, options, moments.get(name), seed=context.seed * 1_009 + number
             )
+        if options.importance == "outputs":
+            found = refine_by_output(
+                model, before, tuple(layers), context, samples=options.calibration
+            )
+            layers = {name: layers[name] | found.get(name, {}) for name in layers}
         context.trainer.fit(model, options.training, context, label=self.name)
         return StepResult(layers=layers, notes=tuple(notes))
 
@@ -128,8 +138,18 @@ def share_layer(
     moment: Tensor | None,
     *,
     seed: int,
+    start: NDArray[np.float64] | None = None,
 ) -> dict[str, Any]:
     """Clusters one layer's groups of weights and hangs the codebook on it.
+
+    Args:
+        layer: A plain layer.
+        name: Its path.
+        d: Weights a vector.
+        options: See `ShareVectorsOptions`.
+        moment: Mean square of the input of each weight, or None.
+        seed: Of k-means++.
+        start: ``[K, d]`` vectors to start from instead, where there are that many of them.
 
     Raises:
         OptionError: If there are more vectors than groups, or the layer is shared already.
@@ -154,7 +174,8 @@ def share_layer(
             found=f"{k} vectors for {len(points)} groups of {d} weights",
             expected=f"1 to {len(points)}",
         )
-    found = cluster_vectors(points, k, weights=mass, seed=seed)
+    start = start if start is not None and len(start) == k else None
+    found = cluster_vectors(points, k, weights=mass, start=start, seed=seed)
     like = weight_of(layer)
     shared = SharedWeight(
         torch.from_numpy(found.index),

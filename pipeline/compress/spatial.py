@@ -2,24 +2,38 @@
 
 Per kernel the best sum of r columns times rows is its SVD; not every kernel has rank 1, so what is
 lost is reported. A depthwise convolution is split so. For a convolution of all inputs each pair of
-channels would need a map of its own in between, so its kernels are split jointly: (D_in, h) by
-(w, D_out), with R maps in between (Jaderberg et al. 2014, arXiv 1405.3866, scheme 2).
+channels would need a map of its own in between (``kernels = "each"`` says how many), so its kernels
+are split jointly: (D_in, h) by (w, D_out), with R maps in between (Jaderberg et al. 2014, arXiv
+1405.3866, scheme 2).
 """
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
 from edgefactor.pipeline.compress.conv_parts import conv_part, weights_of
-from edgefactor.pipeline.compress.factorization import Ranks
+from edgefactor.pipeline.compress.factorization import RankOptions, Ranks
 from edgefactor.pipeline.compress.ranked import RankedFactorization
 from edgefactor.pipeline.compress.svd import truncated_svd
 
 FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpatialOptions(RankOptions):
+    """Options of ``spatial``.
+
+    Attributes:
+        kernels: How a convolution of all inputs is split: all its kernels jointly, or "each" by
+            itself, which is refused with what it would take.
+    """
+
+    kernels: Literal["joint", "each"] = "joint"
 
 
 def separate_kernels(kernels: FloatArray, rank: int) -> tuple[FloatArray, FloatArray, FloatArray]:
@@ -60,11 +74,23 @@ def separate_jointly(weights: FloatArray, rank: int) -> tuple[FloatArray, FloatA
     return columns, rows
 
 
+def _each_kernel(layer: nn.Conv2d) -> str:
+    """Why the kernels of a convolution of all inputs are not split one by one."""
+    outputs, inputs, height, width = layer.weight.shape
+    maps = outputs * inputs
+    return (
+        f"its kernels one by one would need {maps:,} maps between columns and rows, one for each "
+        f"pair of its {inputs} inputs and {outputs} outputs, to take {maps * (height + width):,} "
+        f"weights at rank 1 where the layer has {maps * height * width:,}"
+    )
+
+
 class Spatial(RankedFactorization):
     """(h, 1), then (1, w)."""
 
     name = "spatial"
     summary = "columns, then rows, in place of a window; depthwise per kernel, others jointly"
+    options = SpatialOptions
 
     def fits(self, layer: nn.Module, options: Any = None) -> str:
         if not isinstance(layer, nn.Conv2d):
@@ -73,6 +99,8 @@ class Spatial(RankedFactorization):
             return f"its window is {layer.kernel_size[0]}x{layer.kernel_size[1]}"
         if layer.groups not in (1, layer.in_channels):
             return f"it has {layer.groups} groups"
+        if options is not None and options.kernels == "each" and not self._is_depthwise(layer):
+            return _each_kernel(layer)
         return ""
 
     def _is_depthwise(self, layer: nn.Conv2d) -> bool:

@@ -152,6 +152,13 @@ def test_refusals(method, layers, values, words):
         apply(network(), method, layers, **values)
 
 
+def test_kernels_of_all_inputs_one_by_one_are_refused_with_the_figures():
+    with pytest.raises(OptionError, match="No layer of the step") as caught:
+        apply(network(), "spatial", ["0"], kernels="each", must_save="nothing")
+    assert "would need 192 maps" in caught.value.found
+    assert "1,152 weights at rank 1 where the layer has 1,728" in caught.value.found
+
+
 def test_groups_leave_out_layers_that_they_do_not_divide():
     result = apply(network(), "grouped", ["0", "4"], groups=32, must_save="nothing")
     assert set(result.layers) == {"4"}

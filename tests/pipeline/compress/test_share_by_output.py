@@ -15,12 +15,16 @@ from edgefactor.pipeline.compress.output_error import (
     SharedValues,
     _assign,
     _inverse_factor,
+    _solve_codebook,
     damped,
     improve,
     output_error,
 )
 from edgefactor.pipeline.compress.share import Share, ShareOptions
 from edgefactor.pipeline.compress.share_by_output import call_order, input_moments
+from edgefactor.pipeline.compress.share_vectors import ShareVectors, ShareVectorsOptions
+from edgefactor.pipeline.compress.shared_weight import to_groups
+from edgefactor.pipeline.compress.vector_kmeans import cluster_vectors
 from tests.pipeline.compress.small_nets import context, network, task
 
 CONVOLUTIONS = {
@@ -56,7 +60,7 @@ def case(seed: int, groups: int = 2, outputs: int = 3, m: int = 5, k: int = 3):
     codebook = torch.linspace(-1.5, 1.5, k, dtype=torch.float64)
     index = (target[..., None] - codebook).abs().argmin(-1)
     scale = torch.ones(groups, outputs, dtype=torch.float64)
-    return target, moment, SharedValues(index=index, codebook=codebook, scale=scale)
+    return target, moment, SharedValues(index=index, codebook=codebook[:, None], scale=scale)
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -77,10 +81,10 @@ def test_assignment_is_near_the_best_of_all() -> None:
         target, moment, start = case(seed, groups=1, outputs=1, m=6, k=4)
         index = _assign(target, _inverse_factor(moment), start, start.index < 0)
         choices = torch.tensor(list(itertools.product(range(4), repeat=6)))
-        off = target[0] - start.codebook[choices]
+        off = target[0] - start.codebook[choices, 0]
         least.append(float(((off @ moment[0]) * off).sum(1).min()))
         nearest.append(output_error(target, start.weight, moment))
-        found.append(output_error(target, start.codebook[index], moment))
+        found.append(output_error(target, start.codebook[index, 0], moment))
     # A greedy search strays in single cases; over many it must come near.
     print(sum(found), sum(nearest), sum(least))
     assert sum(found) < 0.6 * sum(nearest)
@@ -89,7 +93,7 @@ def test_assignment_is_near_the_best_of_all() -> None:
 
 def test_pruned_weights_stay_zero() -> None:
     target, moment, start = case(1, m=8, k=4)
-    codebook = torch.tensor([0.0, -1.0, 0.5, 1.0], dtype=torch.float64)
+    codebook = torch.tensor([[0.0], [-1.0], [0.5], [1.0]], dtype=torch.float64)
     index = torch.where(torch.arange(8) % 2 == 0, 0, start.index.clamp_min(1))
     start = SharedValues(index=index, codebook=codebook, scale=start.scale)
     found = improve(target, moment, start, zero=True, keep_scale=True)
@@ -138,3 +142,69 @@ def test_outputs_keep_closer_to_the_original_than_with_plain_k_means() -> None:
             assert len(torch.unique(torch.round(rows / rows.abs().max() * 1e5))) <= 4
     assert distances[2] < 0.5 * distances[0]
     assert distances[2] < distances[1]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_codebook_of_vectors_is_the_least_squares_solution(seed: int) -> None:
+    target, moment, _ = case(seed, m=6)
+    generator = torch.Generator().manual_seed(seed)
+    start = SharedValues(
+        index=torch.randint(0, 3, (2, 3, 3), generator=generator),
+        codebook=torch.randn(3, 2, generator=generator, dtype=torch.float64),
+        scale=torch.rand(2, 3, generator=generator, dtype=torch.float64) + 0.5,
+    )
+    found = _solve_codebook(target, moment, start, zero=False)
+    root = torch.linalg.cholesky(moment)
+    rows, wanted = [], []
+    for group, output, column in itertools.product(range(2), range(3), range(6)):
+        # Row of the design: the output of root' w as a function of the codebook's six numbers.
+        row = torch.zeros(6, dtype=torch.float64)
+        for place in range(6):
+            entry = int(start.index[group, output, place // 2]) * 2 + place % 2
+            row[entry] += start.scale[group, output] * root[group, place, column]
+        rows.append(row)
+        wanted.append(target[group, output] @ root[group, :, column])
+    solution = torch.linalg.lstsq(torch.stack(rows), torch.stack(wanted)[:, None]).solution
+    assert torch.allclose(found.codebook.flatten(), solution[:, 0], atol=1e-4)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_output_error_of_vectors_falls(seed: int) -> None:
+    target, moment, _ = case(seed, groups=1, outputs=12, m=16)
+    groups = target.reshape(-1, 4)
+    found = cluster_vectors(groups.numpy(), 8, seed=seed)
+    start = SharedValues(
+        index=torch.from_numpy(found.index).reshape(1, 12, 4),
+        codebook=torch.from_numpy(found.centroids),
+        scale=torch.ones(1, 12, dtype=torch.float64),
+    )
+    better = improve(target, moment, start, zero=False, keep_scale=True)
+    before = output_error(target, start.weight, moment)
+    assert output_error(target, better.weight, moment) < 0.7 * before
+    assert better.index.shape == start.index.shape and better.codebook.shape == (8, 4)
+
+
+@pytest.mark.parametrize("layout", ["channels", "rows"])
+def test_vectors_keep_closer_to_the_original_outputs(layout: str) -> None:
+    torch.manual_seed(0)
+    teacher = nn.Sequential(
+        nn.Conv2d(1, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 16, 3, padding=1), nn.Flatten(),
+        nn.Linear(1024, 8),
+    ).eval()  # fmt: skip
+    data = replace(task(200), labels=None)
+    inputs = torch.from_numpy(data.inputs[0])
+    distances = []
+    for importance in ("equal", "inputs", "outputs"):
+        net = copy.deepcopy(teacher)
+        options = ShareVectorsOptions(
+            values=PerLayer.of(24), scale="rms", layout=layout, importance=importance
+        )
+        ShareVectors().apply(net, ("2", "4"), options, context(data))
+        with torch.no_grad():
+            distances.append(float((net(inputs) - teacher(inputs)).square().mean()))
+        scale = net[2].parametrizations.weight[0].scale
+        kernel = net[2].weight.detach() / scale[:, None, None, None]
+        d = 4 if layout == "channels" else 3
+        rows = to_groups(kernel, d, channels_last=layout == "channels")
+        assert len(torch.unique(torch.round(rows * 1e4), dim=0)) <= 24
+    assert distances[2] < 0.7 * min(distances[:2])
