@@ -4,8 +4,9 @@
 
 Trains a small network, replaces its layers by each method in turn, fine-tunes, exports the result
 and runs it on the emulated board. Parameters and multiplications are of the replaced layers,
-accuracy on all test images, instructions of one inference. Prints a table in Markdown and writes it
-with all figures into --output.
+accuracy on all test images, instructions of one inference. Both counts must be those of the
+textbooks' formulas (`formulas`). Prints a table in Markdown and writes it with all figures into
+--output.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import formulas
 import mnist
 import numpy as np
 import torch
@@ -28,7 +30,7 @@ from edgefactor.pipeline.compress import BY_NAME
 from edgefactor.pipeline.compress.context import Context, TrainingOptions
 from edgefactor.pipeline.compress.engine import Outcome, apply_recipe
 from edgefactor.pipeline.compress.freezing import freeze
-from edgefactor.pipeline.compress.layer_cost import cost_of_layer, target_of
+from edgefactor.pipeline.compress.layer_cost import cost_of_layer, output_shape, target_of
 from edgefactor.pipeline.compress.observe import input_shapes
 from edgefactor.pipeline.compress.recipe import parse_recipe
 from edgefactor.pipeline.compress.save import save
@@ -89,6 +91,7 @@ class Row:
     accuracies: tuple[float, float]
     report: Report
     steps: list[dict[str, Any]]
+    by_formula: tuple[int, int]
 
     def facts(self) -> dict[str, Any]:
         """Plain data."""
@@ -96,6 +99,7 @@ class Row:
             "kind": self.kind,
             "parameters": self.parameters,
             "multiplies": self.multiplies,
+            "by_formula": self.by_formula,
             "accuracies": self.accuracies,
             "steps": self.steps,
             "report": self.report.to_dict(),
@@ -130,10 +134,35 @@ def replaced(model: nn.Module, names: tuple[str, ...], data: Dataset) -> tuple[i
     return sum(cost.parameters for cost in costs), sum(cost.multiplies for cost in costs)
 
 
+def by_formula(
+    original: nn.Module, outcome: Outcome, options: Any, data: Dataset
+) -> tuple[int, int]:
+    """Parameters and multiplications that the formulas give for the layers of the first step."""
+    step = outcome.steps[0]
+    shapes = input_shapes(original, step.layers, (torch.from_numpy(data.inputs[0][:1]),))
+    total = (0, 0)
+    for name, facts in step.result.layers.items():
+        layer = original.get_submodule(name)
+        assert isinstance(layer, nn.Conv2d)
+        geometry = formulas.Layer(
+            inputs=layer.in_channels,
+            outputs=layer.out_channels,
+            window=(layer.kernel_size[0], layer.kernel_size[1]),
+            map_in=shapes[name][2:],  # type: ignore[arg-type]
+            map_out=output_shape(layer, shapes[name])[2:],  # type: ignore[arg-type]
+        )
+        size = getattr(options, "groups", 0) or getattr(options, "multiplier", 1)
+        numbers = tuple(facts.get("rank", (size,)))
+        counts = formulas.counts(step.method, geometry, numbers)
+        total = (total[0] + counts[0], total[1] + counts[1])
+    return total
+
+
 def make(
     kind: str, step: str, model: nn.Module, context: Context, samples: int, folder: Path
 ) -> Row:
     """Replaces, fine-tunes, exports."""
+    original = copy.deepcopy(model)
     text = f"[[step]]\n{step}\n{FINE_TUNE}".replace("SAMPLES", str(samples))
     recipe = parse_recipe(text, BY_NAME, name=kind, where="benchmark")
     context.teacher = None
@@ -151,6 +180,9 @@ def make(
         accuracies=(accuracies[0], accuracies[-1]),
         report=report,
         steps=[step.to_dict() for step in outcome.steps],
+        by_formula=by_formula(
+            original, outcome, recipe.steps[0].options, context.train or context.evaluation
+        ),
     )
 
 
@@ -169,6 +201,7 @@ def line(row: Row, before: tuple[int, int]) -> str:
         f"{row.report.instructions or 0:,}",
         f"{flash.total or 0:,}",
         f"{flash.weights or 0:,}",
+        "yes" if row.by_formula == (row.parameters, row.multiplies) else f"NO: {row.by_formula}",
         "yes" if exact else "NO",
     ]
     return "| " + " | ".join(cells) + " |"
@@ -206,11 +239,13 @@ def main() -> None:
     windows = replaced(original, ("4", "8"), train)
     lines = [
         "| network | parameters of the layers | after | multiplications | after "
-        "| accuracy replaced | fine-tuned | instructions | flash | weights | exact |",
-        "|---" * 11 + "|",
+        "| accuracy replaced | fine-tuned | instructions | flash | weights "
+        "| as the formulas | exact |",
+        "|---" * 12 + "|",
         line(
             Row(kind="as trained", parameters=windows[0], multiplies=windows[1],
-                accuracies=(accuracy, accuracy), report=report, steps=[]),
+                accuracies=(accuracy, accuracy), report=report, steps=[],
+                by_formula=windows),
             windows,
         ),
     ]  # fmt: skip
