@@ -11,7 +11,7 @@ from torch import nn
 
 import edgefactor as ef
 from edgefactor import cli
-from edgefactor.errors import DataError, ModelError, OptionError
+from edgefactor.errors import BudgetError, DataError, ModelError, OptionError
 from edgefactor.pipeline.compress import training
 from edgefactor.pipeline.compress.run import compress
 from edgefactor.pipeline.compress.save import read_metadata
@@ -185,3 +185,43 @@ def test_share_and_freeze_in_a_loop_of_ones_own() -> None:
     assert type(net.conv.weight) is nn.Parameter
     with pytest.raises(OptionError, match="Did you mean values"):
         ef.share(net, value=4)
+
+
+def test_values_by_the_elbow_and_by_a_budget_of_flash(
+    files: dict[str, Any], tmp_path: Path
+) -> None:
+    recipe = tmp_path / "recipe.toml"
+    values, sizes = {}, {}
+    for name, option in (("elbow", "values = 0"), ("budget", "budget-bytes = 1200")):
+        recipe.write_text(f'[[step]]\nmethod = "share"\nscale = "rms"\n{option}\n')
+        compress(CompressOptions(**files))
+        said = read_metadata(files["output"])
+        assert said is not None
+        values[name] = {layer["name"]: layer["values"] for layer in said["storage"]["layers"]}
+        report = ef.export_model(
+            ef.ExportOptions(
+                model=files["output"], calibration=files["train"], output=tmp_path / name,
+                optimize="size", samples=4, emulate=False, max_accuracy_drop=100,
+            )
+        )  # fmt: skip
+        codes = {layer.name: layer.distinct_values for layer in report.layers}
+        assert all(codes[layer] <= count for layer, count in values[name].items())
+        sizes[name] = report.flash.planned_weights
+    assert all(2 <= count <= 64 for name in values for count in values[name].values())
+    # 3,240 weights in 1,200 bytes with their tables: no more than 2.9 bits each.
+    assert sizes["budget"] <= 1200
+    assert values["budget"]["fc1"] <= 8 < max(values["budget"].values())
+    files["output"] = tmp_path / "none.pt2"
+    recipe.write_text('[[step]]\nmethod = "share"\nbudget-bytes = 300\n')
+    with pytest.raises(BudgetError, match="too small for any choice"):
+        compress(CompressOptions(**files))
+    assert not files["output"].exists()
+
+
+def test_compress_is_the_command_in_python(files: dict[str, Any]) -> None:
+    assert ef.compress is compress and ef.compress_model is compress
+    files["recipe"] = "uniform-4"
+    files["train"] = None
+    files["input_shapes"] = (ef.InputShape(dims=(1, 1, 8, 8)),)
+    with pytest.raises(DataError, match="needs data"):
+        ef.compress(ef.CompressOptions(**files))
