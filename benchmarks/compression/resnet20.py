@@ -17,7 +17,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from mnist import show
+from mnist import cpu_seconds, show
+from torch import nn
 
 from edgefactor.pipeline.compress import BY_NAME
 from edgefactor.pipeline.compress.checkpoints import Checkpoints
@@ -44,6 +45,14 @@ def images(shared: Path, part: str, count: int) -> Dataset:
     return Dataset(inputs=(layout,), labels=labels, source="cifar10.npz")
 
 
+def checkpoint(shared: Path) -> nn.Module:
+    """The trained network."""
+    place = shared / "models"
+    model: nn.Module = factory.resolve(f"{place / 'cifar_resnet.py'}:resnet20", option="--shared")()
+    model.load_state_dict(torch.load(place / "resnet20.pt", weights_only=True))
+    return model.eval()
+
+
 def main() -> None:
     """Runs one recipe."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -58,10 +67,7 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     arguments.output.mkdir(parents=True, exist_ok=True)
     recipe = load_recipe(arguments.recipe, BY_NAME)
-    place = arguments.shared / "models"
-    model = factory.resolve(f"{place / 'cifar_resnet.py'}:resnet20", option="--shared")()
-    model.load_state_dict(torch.load(place / "resnet20.pt", weights_only=True))
-    model.eval()
+    model = checkpoint(arguments.shared)
     train = images(arguments.shared, "train", arguments.train)
     test = images(arguments.shared, "test", arguments.test)
     folder = arguments.output / f"resnet20-{recipe.name}.checkpoints"
@@ -73,9 +79,9 @@ def main() -> None:
         progress=show,
         say=lambda text: print(text, flush=True),
     )
-    started = time.monotonic()
+    started, cpu_started = time.monotonic(), cpu_seconds()
     outcome = apply_recipe(model, recipe, BY_NAME, context)
-    seconds = time.monotonic() - started
+    seconds, cpu = time.monotonic() - started, cpu_seconds() - cpu_started
     freeze(model)
     save(model, outcome, recipe, [test.inputs[0][:1]], arguments.output / f"{recipe.name}.pt2")
     facts = {
@@ -86,6 +92,7 @@ def main() -> None:
         "rate": outcome.storage.rate,
         "device_bytes": outcome.storage.device_weight_bytes,
         "seconds": seconds,
+        "cpu_seconds": cpu,
         "seed": arguments.seed,
         "test_images": arguments.test,
     }

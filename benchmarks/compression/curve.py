@@ -1,0 +1,171 @@
+"""Accuracy against flash on the device, for every method on the same axes: ResNet-20, CIFAR-10.
+
+    python benchmarks/compression/curve.py            # measures what is missing, then draws
+    python benchmarks/compression/curve.py --draw     # draws what there is
+
+Every point starts from the checkpoint (91.73 %), trains on the same 2,000 images once
+(`curve_points`), and is exported for cortex-m4: flash is the whole linked firmware. Accuracy is of
+the first 2,000 test images in float, and as the device computes it for the first 250. One JSON
+line a point is appended to results/curve.jsonl; points that are there are not measured again, so
+the run may be interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from curve_points import IMAGES, POINTS, Point
+from resnet20 import HERE, checkpoint, cpu_seconds, images
+
+from edgefactor.errors import EdgefactorError
+from edgefactor.pipeline import run
+from edgefactor.pipeline.compress import BY_NAME
+from edgefactor.pipeline.compress.context import Context
+from edgefactor.pipeline.compress.engine import Outcome, apply_recipe
+from edgefactor.pipeline.compress.freezing import freeze
+from edgefactor.pipeline.compress.recipe import parse_recipe
+from edgefactor.pipeline.compress.save import save
+from edgefactor.pipeline.compress.training import TorchTrainer
+from edgefactor.pipeline.config import ExportOptions
+from edgefactor.pipeline.inputs.data import Dataset
+from edgefactor.pipeline.report import Report
+
+TARGET = "cortex-m4"
+TEST_IMAGES = 2000
+DEVICE_IMAGES = 250
+CALIBRATION = 128
+
+
+def exported(model: Path, folder: Path, data: Dataset, calibration: Dataset) -> Report:
+    """The model as a checked bundle; flash as linked, accuracy as the device computes it."""
+    places = []
+    for name, part in (("calibration", calibration), ("test", data)):
+        place = folder / f"curve-{name}.npz"
+        if not place.is_file():
+            assert part.labels is not None
+            np.savez(place, x=part.inputs[0], y=part.labels)
+        places.append(str(place))
+    options = ExportOptions(
+        model=model,
+        target=TARGET,
+        calibration=places[0],
+        data=places[1],
+        output=folder / "curve-bundle",
+        samples=2,
+        emulated_samples=1,
+        name="curve",
+        max_accuracy_drop=100,
+    )
+    return run.export(options)
+
+
+def measured(
+    point: Point,
+    accuracy: float | None,
+    outcome: Outcome,
+    report: Report,
+    seconds: tuple[float, float],
+) -> dict[str, Any]:
+    """One line of results."""
+    return {
+        "key": point.key,
+        "method": point.method,
+        "label": point.label,
+        "images": IMAGES,
+        "flash_bytes": report.flash.total,
+        "weight_bytes": (report.flash.weights or 0) + (report.flash.tables or 0),
+        "code_bytes": report.flash.code,
+        "ram_bytes": report.ram.total,
+        "instructions": report.instructions,
+        "accuracy": accuracy,
+        "accuracy_device": report.accuracy.device,
+        "accuracy_same_images": report.accuracy.float_,
+        "exact": all(rung.passed for rung in report.parity if rung.exact_required),
+        "rate": outcome.storage.rate,
+        "stored_bytes": outcome.storage.stored_bits / 8,
+        "notes": [note for step in outcome.steps for note in step.result.notes][:4],
+        "seconds": round(seconds[0], 1),
+        "cpu_seconds": round(seconds[1], 1),
+        "recipe": point.recipe,
+    }
+
+
+def measure(point: Point, shared: Path, folder: Path) -> dict[str, Any]:
+    """Compresses, trains, exports."""
+    clocks = time.monotonic(), cpu_seconds()
+    model = checkpoint(shared)
+    train = images(shared, "train", IMAGES)
+    test = images(shared, "test", TEST_IMAGES)
+    context = Context(trainer=TorchTrainer(), train=train, target=TARGET)
+    recipe = parse_recipe(point.recipe, BY_NAME, name=point.key, where=point.key)
+    outcome = apply_recipe(model, recipe, BY_NAME, context)
+    freeze(model)
+    path = folder / "curve" / f"{point.key}.pt2"
+    path.parent.mkdir(exist_ok=True)
+    save(model, outcome, recipe, [test.inputs[0][:1]], path)
+    context.evaluation = test
+    accuracy = context.accuracy(model)
+    report = exported(path, folder, test.take(DEVICE_IMAGES), train.take(CALIBRATION))
+    seconds = time.monotonic() - clocks[0], cpu_seconds() - clocks[1]
+    return measured(point, accuracy, outcome, report, seconds)
+
+
+def in_turn() -> list[Point]:
+    """First one point of every method, then the second of each, and so on."""
+    seen: dict[str, int] = {}
+    turns = []
+    for point in POINTS:
+        seen[point.method] = seen.get(point.method, 0) + 1
+        turns.append((seen[point.method], point))
+    return [point for _, point in sorted(turns, key=lambda turn: turn[0])]
+
+
+def read(place: Path) -> dict[str, dict[str, Any]]:
+    """Results by key; the last line of a key counts."""
+    lines = place.read_text().splitlines() if place.is_file() else []
+    return {entry["key"]: entry for entry in map(json.loads, lines)}
+
+
+def main() -> None:
+    """Measures what is missing, then draws."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--shared", type=Path, default=Path("../shared"))
+    parser.add_argument("--output", type=Path, default=Path("build/compression"))
+    parser.add_argument("--results", type=Path, default=HERE / "results" / "curve.jsonl")
+    parser.add_argument("--picture", type=Path, default=Path("docs/compression-curve.png"))
+    parser.add_argument("--only", nargs="*", default=[""], help="points whose key holds one of")
+    parser.add_argument("--draw", action="store_true", help="measure nothing")
+    parser.add_argument("--threads", type=int, default=1)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    for point in in_turn():
+        found = read(arguments.results).get(point.key)
+        wanted = any(part in point.key for part in arguments.only) and not arguments.draw
+        if not wanted or (found is not None and found["recipe"] == point.recipe):
+            continue
+        print(f"{point.method}, {point.label}", flush=True)
+        try:
+            entry = measure(point, arguments.shared, arguments.output)
+        except EdgefactorError as error:
+            print(f"  refused: {error}", flush=True)
+            continue
+        with arguments.results.open("a") as file:
+            file.write(json.dumps(entry) + "\n")
+        print(
+            f"  {entry['accuracy']:.2%} float, {entry['accuracy_device']:.2%} on the device "
+            f"({entry['accuracy_same_images']:.2%} float), "
+            f"{entry['flash_bytes']:,} B, exact {entry['exact']}, {entry['seconds']:.0f} s "
+            f"({entry['cpu_seconds']:.0f} s CPU)",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,193 @@
+"""Every compressed network on the device: exported, checked on all rungs, flash beside the rate.
+
+    python benchmarks/compression/device.py
+
+Takes the .pt2 files that mnist.py, post_training.py, resnet20.py and factorized.py left in
+--output; networks that are not there are left out. Checks that each shared layer has as many int8
+codes as it was trained with. Prints a Markdown table; the figures go into results/device.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import mnist
+import numpy as np
+import post_training
+import resnet20
+
+from edgefactor.pipeline import run
+from edgefactor.pipeline.compress.accounting import device_codes
+from edgefactor.pipeline.compress.save import read_metadata
+from edgefactor.pipeline.config import ExportOptions
+from edgefactor.pipeline.inputs.data import Dataset
+from edgefactor.pipeline.load import load
+from edgefactor.pipeline.report import Report
+
+SAMPLES = 1000
+BOTH = ("cortex-m4", "cortex-m0plus")
+Data = Callable[[Path], tuple[Dataset, Dataset]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """A compressed network.
+
+    Attributes:
+        data: Gives (calibration, test) data.
+        targets: Where it is exported for.
+        paper: The rate that the paper has, in words.
+    """
+
+    data: Data
+    targets: tuple[str, ...] = ("cortex-m4",)
+    paper: str = ""
+
+
+def _cifar10(shared: Path) -> tuple[Dataset, Dataset]:
+    return post_training.cifar10(shared, SAMPLES)
+
+
+def _normalised(shared: Path) -> tuple[Dataset, Dataset]:
+    return resnet20.images(shared, "train", 256), resnet20.images(shared, "test", SAMPLES)
+
+
+RESULTS = {
+    "lenet-300-100": Result(data=mnist.mnist, targets=BOTH, paper="40x (1510.00149)"),
+    "lenet-5": Result(data=mnist.mnist, targets=BOTH, paper="39x (1510.00149)"),
+    "soft-sharing": Result(data=mnist.mnist, targets=BOTH, paper="64x (1702.04008)"),
+    "ds_cnn-16": Result(data=post_training.keywords, targets=BOTH),
+    "resnet8-16": Result(data=_cifar10, targets=BOTH),
+    "resnet20-16": Result(data=_normalised),
+    "resnet20-vector-2bit": Result(data=_normalised),
+    **{f"factorized-{number}": Result(data=mnist.mnist) for number in range(10)},
+}
+
+
+def codes_as_trained(model: Path, report: Report) -> tuple[int, int]:
+    """(shared layers that have as many distinct int8 codes as they were trained with, all)."""
+    state = load(model).module.state_dict()
+    facts = read_metadata(model)
+    assert facts is not None
+    kinds = {layer["name"]: layer for layer in facts["storage"]["layers"]}
+    found = {layer.name: layer.distinct_values for layer in report.layers}
+    right = shared = 0
+    for name, layer in kinds.items():
+        if layer["kind"] not in ("shared", "vector", "quantized") or name not in found:
+            continue
+        weight = state[f"{name}.weight"].numpy()
+        scale = state.get(f"{name}.weight_scale")
+        codes = device_codes(weight, None if scale is None else scale.numpy(), shared=True)
+        shared += 1
+        right += len(np.unique(codes)) == found[name]
+    return right, shared
+
+
+def exported(name: str, model: Path, target: str, shared: Path, folder: Path) -> Report:
+    """The bundle's report."""
+    places = []
+    for part, data in zip(("calibration", "test"), RESULTS[name].data(shared), strict=True):
+        data = data.take(SAMPLES if part == "test" else 256)
+        place = folder / f"device-{part}.npz"
+        labels = {} if data.labels is None else {"y": data.labels}
+        np.savez(place, x=data.inputs[0], **labels)
+        places.append(str(place))
+    options = ExportOptions(
+        model=model,
+        target=target,
+        calibration=places[0],
+        data=places[1],
+        output=folder / f"device-{name}-{target}",
+        samples=20,
+        emulated_samples=2,
+        max_accuracy_drop=100,
+    )
+    return run.export(options)
+
+
+def measured(name: str, model: Path, target: str, shared: Path, folder: Path) -> dict[str, Any]:
+    """One row."""
+    report = exported(name, model, target, shared, folder)
+    metadata = read_metadata(model)
+    assert metadata is not None
+    right, of = codes_as_trained(model, report)
+    exact = [rung for rung in report.parity if rung.exact_required]
+    encodings = [f"{layer.encoding} {layer.bits}" for layer in report.layers if layer.weight_bytes]
+    return {
+        "result": name,
+        "target": target,
+        "rate": metadata["storage"]["rate"],
+        "paper": RESULTS[name].paper,
+        "float_weight_bytes": 4 * metadata["storage"]["original_weights"],
+        "flash_bytes": report.flash.total,
+        "weight_bytes": report.flash.weights,
+        "table_bytes": report.flash.tables,
+        "ram_bytes": report.ram.total,
+        "instructions": report.instructions,
+        "accuracy_float": report.accuracy.float_,
+        "accuracy_device": report.accuracy.device,
+        "exact_rungs": [rung.rung for rung in exact],
+        "differing_elements": sum(rung.differing_elements for rung in exact),
+        "codes_as_trained": [right, of],
+        "encodings": {text: encodings.count(text) for text in dict.fromkeys(encodings)},
+    }
+
+
+def line(row: dict[str, Any]) -> str:
+    """A row of the table."""
+    weights = (row["weight_bytes"] or 0) + (row["table_bytes"] or 0)
+    cells = [
+        row["result"],
+        row["target"],
+        f"{row['rate']:.1f}x",
+        row["paper"],
+        f"{row['float_weight_bytes'] / weights:.1f}x" if weights else "",
+        f"{row['flash_bytes'] or 0:,}",
+        f"{weights:,}",
+        f"{row['ram_bytes'] or 0:,}",
+        f"{row['instructions'] or 0:,}",
+        f"{100 * row['accuracy_float']:.1f}",
+        f"{100 * row['accuracy_device']:.1f}",
+        f"{row['differing_elements']} on {len(row['exact_rungs'])} rungs",
+        "{} of {}".format(*row["codes_as_trained"]),
+    ]
+    return "| " + " | ".join(cells) + " |"
+
+
+def main() -> None:
+    """Exports what is there; fails if anything differs."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--shared", type=Path, default=Path("../shared"))
+    parser.add_argument("--output", type=Path, default=Path("build/compression"))
+    parser.add_argument("--only", nargs="*", default=list(RESULTS), choices=list(RESULTS))
+    arguments = parser.parse_args()
+    print(
+        "| result | target | rate | paper | on the device | flash B | of that weights, tables "
+        "| RAM B | instructions | float % | device % | differing elements | codes as trained |"
+    )
+    print("|---" * 13 + "|", flush=True)
+    rows = []
+    for name in arguments.only:
+        model = arguments.output / f"{name}.pt2"
+        for target in RESULTS[name].targets if model.is_file() else ():
+            rows.append(measured(name, model, target, arguments.shared, arguments.output))
+            print(line(rows[-1]), flush=True)
+    place = resnet20.HERE / "results" / "device.json"
+    known = json.loads(place.read_text()) if place.is_file() else []
+    new = {(row["result"], row["target"]) for row in rows}
+    kept = [row for row in known if (row["result"], row["target"]) not in new]
+    place.write_text(json.dumps([*kept, *rows], indent=1) + "\n")
+    wrong = [
+        row for row in rows if row["differing_elements"] or len(set(row["codes_as_trained"])) > 1
+    ]
+    sys.exit(f"{len(wrong)} rows are wrong" if wrong else 0)
+
+
+if __name__ == "__main__":
+    main()
