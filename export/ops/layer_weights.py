@@ -1,0 +1,71 @@
+"""Float weights and bias of a dense layer or convolution -> int8 and int32 constants."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgefactor.errors import UnsupportedOperatorError
+from edgefactor.export import numerics
+from edgefactor.export.ir import Op, Quantization, Tensor, constant
+from edgefactor.export.ops.family import Quantizer
+from edgefactor.export.weight_codes import quantize_weights
+
+
+def layer_multipliers(
+    in_scale: float, weights: Tensor, out_scale: float
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Multipliers and shifts per output channel, from the scales alone."""
+    pairs = [
+        numerics.quantize_multiplier(in_scale * scale / out_scale) for scale in weights.quant.scales
+    ]
+    table = np.array(pairs, np.int64)
+    return table[:, 0], table[:, 1]
+
+
+def quantize_layer(
+    op: Op,
+    names: Sequence[str],
+    in_scale: float,
+    channel_scale: tuple[float, ...],
+    quantizer: Quantizer,
+) -> None:
+    """Make weights ``[O, ...]`` and bias ``[O]`` integer, one scale a channel.
+
+    Args:
+        op: The layer, for the error.
+        names: Of the weights and of the bias.
+        in_scale: Scale of what the weights are multiplied with.
+        channel_scale: See ``quantize_weights``.
+        quantizer: Holds both and takes the results.
+
+    Raises:
+        UnsupportedOperatorError: A sum of products could exceed 32 bits.
+    """
+    weights, bias = (quantizer.tensor(name) for name in names)
+    real_bias = np.asarray(bias.values, np.float32)
+    codes, scales = quantize_weights(
+        np.asarray(weights.values, np.float32), real_bias, channel_scale, in_scale
+    )
+    bias_scales = np.array(scales, np.float64) * in_scale
+    bias_codes = numerics.round_half_away(real_bias.astype(np.float64) / bias_scales)
+    reach = np.abs(codes.reshape(len(scales), -1).astype(np.int64)).sum(axis=1) * 255
+    if int((reach + np.abs(bias_codes)).max(initial=0)) > numerics.INT32_MAX:
+        raise UnsupportedOperatorError(
+            "A sum of products can exceed 32 bits.",
+            where=f"layer {op.name}",
+            found=f"{codes[0].size} products a sum and a bias of up to "
+            f"{float(np.abs(real_bias).max()):.3g}",
+            expected="sums below 2**31",
+            hint="split the layer or scale its inputs",
+        )
+    quantizer.put(constant(weights.name, codes, Quantization(scales=scales, axis=0)))
+    quantizer.put(
+        constant(
+            bias.name,
+            bias_codes.astype(np.int32),
+            Quantization(scales=tuple(map(numerics.float32, bias_scales)), axis=0),
+        )
+    )

@@ -1,0 +1,148 @@
+"""Recurrent layers: GRU, LSTM and plain, one direction each, as loops over the steps of a sequence.
+
+The arithmetic is that of ``export/functions/recurrence.py``; what a step multiplies with weights is
+a dense layer as everywhere (per-channel int8 weights, double rounding) whose results, the inputs of
+the gates, share one quantization. ONNX gets its own operator; TFLite, which has none that LiteRT
+and TFLM compute alike, gets the steps one after the other; C gets a loop around the kernels of
+dense layers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from edgefactor.export import numerics
+from edgefactor.export.c_code.layer_code import CTarget, LayerCode
+from edgefactor.export.functions import recurrence
+from edgefactor.export.functions.recurrence import GATES, OUTPUT, Cell
+from edgefactor.export.ir import Array, Graph, Op, Quantization, Tensor
+from edgefactor.export.numerics import IntArray
+from edgefactor.export.ops.family import (
+    Family,
+    Lowering,
+    Node,
+    OnnxBuilder,
+    OutputRule,
+    Quantizer,
+    Shape,
+    TfliteBuilder,
+)
+from edgefactor.export.ops.layer_weights import layer_multipliers, quantize_layer
+from edgefactor.export.ops.recurrent_c import recurrent_code
+from edgefactor.export.ops.recurrent_lowering import lower_recurrent
+from edgefactor.export.ops.recurrent_onnx import write_gates, write_node
+from edgefactor.export.ops.recurrent_tflite import write_steps
+
+#: Beyond this a gate is closed or open to a part in 3000, so a wider range only costs resolution.
+_WIDEST_GATE = 8.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recurrent(Op):
+    """Inputs: sequence [1, steps, 1, inputs]; weights [gates * units, 1, 1, inputs] and bias; those
+    of the last result, [gates * units, 1, 1, units] and bias.
+
+    The output is [1, steps, 1, units], or [1, 1, 1, units] for the last step alone.
+
+    Attributes:
+        cell: Which kind; a GRU resets after the product (``linear_before_reset``).
+        reverse: From the last step to the first; results stay at their steps.
+        every_step: Whether all results are wanted.
+        gate_scale: Scale of the inputs of the gates; 0 in a float Graph.
+        gate_zero_point: Their zero point.
+    """
+
+    cell: Cell
+    reverse: bool = False
+    every_step: bool = True
+    gate_scale: float = 0.0
+    gate_zero_point: int = 0
+
+    @property
+    def gates(self) -> Quantization:
+        """Quantization of the inputs of the gates."""
+        return Quantization(scales=(self.gate_scale,), zero_point=self.gate_zero_point)
+
+
+class RecurrentFamily(Family):
+    """GRU, LSTM and RNN; a bidirectional one is two of them."""
+
+    op = Recurrent
+    onnx_ops = ("GRU", "LSTM", "RNN")
+
+    def lower(self, node: Node, lowering: Lowering) -> None:
+        lower_recurrent(node, lowering, Recurrent)
+
+    def output_shape(self, op: Recurrent, inputs: Sequence[Tensor]) -> Shape:
+        steps = inputs[0].shape[1] if op.every_step else 1
+        return (1, steps, 1, inputs[3].shape[3])
+
+    def output_rule(self, op: Recurrent) -> OutputRule:
+        return OUTPUT
+
+    def probes(self, op: Recurrent) -> tuple[str, ...]:
+        return (f"{op.name}/gates",)
+
+    def quantize(self, op: Recurrent, quantizer: Quantizer) -> Op:
+        low, high = quantizer.range(f"{op.name}/gates")
+        gates = numerics.choose_quantization(max(low, -_WIDEST_GATE), min(high, _WIDEST_GATE))
+        x = quantizer.tensor(op.inputs[0])
+        quantize_layer(op, op.inputs[1:3], x.quant.scale, (), quantizer)
+        quantize_layer(op, op.inputs[3:5], OUTPUT.scale, (), quantizer)
+        return replace(op, gate_scale=gates.scale, gate_zero_point=gates.zero_point)
+
+    def reference(
+        self, op: Recurrent, inputs: Sequence[Tensor], output: Tensor, values: Sequence[Array]
+    ) -> Array:
+        x = values[0].astype(np.int64).reshape(inputs[0].shape[1], -1)
+        from_input = self._gate_inputs(op, inputs[0].quant, inputs[1], values[1:3], x)
+        units = inputs[3].shape[3]
+        state, cells = np.zeros(units, np.int64), np.zeros(units, np.int64)
+        results = np.zeros((len(x), units), np.int64)
+        scaling = recurrence.gate_scaling(op.gate_scale)
+        order = range(len(x))
+        for index in reversed(order) if op.reverse else order:
+            last = recurrence.narrow(state)[None]
+            (from_last,) = self._gate_inputs(op, OUTPUT, inputs[3], values[3:5], last)
+            state, cells = recurrence.step(
+                op.cell, scaling, from_input[index], from_last, state, cells
+            )
+            results[index] = recurrence.narrow(state)
+        shown = results if op.every_step else recurrence.narrow(state)
+        return shown.astype(np.int8).reshape(output.shape)
+
+    def _gate_inputs(
+        self,
+        op: Recurrent,
+        source: Quantization,
+        weights: Tensor,
+        values: Sequence[Array],
+        x: IntArray,
+    ) -> IntArray:
+        """Inputs of the gates less their zero point, ``[rows, gates * units]``."""
+        matrix = values[0].astype(np.int64).reshape(len(values[0]), -1)
+        sums = (x - source.zero_point) @ matrix.T + values[1].astype(np.int64)
+        scaled = numerics.multiply_by_quantized_multiplier(
+            sums, *layer_multipliers(source.scale, weights, op.gate_scale)
+        )
+        codes = np.clip(scaled + op.gate_zero_point, numerics.INT8_MIN, numerics.INT8_MAX)
+        return np.asarray(codes - op.gate_zero_point)
+
+    def write_onnx(self, op: Recurrent, graph: Graph, builder: OnnxBuilder) -> None:
+        write_node(op, graph, builder)
+        (probe,) = self.probes(op)
+        if builder.wants_probes:
+            builder.probe(probe, write_gates(op, graph, builder))
+
+    def write_tflite(self, op: Recurrent, graph: Graph, builder: TfliteBuilder) -> None:
+        write_steps(op, graph, builder)
+
+    def layer_code(self, op: Recurrent, graph: Graph, target: CTarget) -> LayerCode:
+        return recurrent_code(op, graph, target)
+
+
+FAMILY = RecurrentFamily()
+__all__ = ["FAMILY", "GATES", "Recurrent"]
