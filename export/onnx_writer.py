@@ -52,11 +52,13 @@ def quantized_name(tensor: str) -> str:
 class _Writer:
     """Collects nodes and initializers; implements the families' OnnxBuilder."""
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, *, wants_probes: bool = False) -> None:
         self.graph = graph
+        self.wants_probes = wants_probes
         self.nodes: list[onnx.NodeProto] = []
         self.initializers: list[onnx.TensorProto] = []
         self.values: dict[str, str] = {}
+        self.probes: list[str] = []
         self.domains: set[str] = set()
         self.count = 0
         self.scope = ""
@@ -132,6 +134,9 @@ class _Writer:
             "DequantizeLinear", [codes, scale, zero], real_name(tensor), **fields
         )
 
+    def probe(self, name: str, value: str) -> None:
+        self.probes.append(self.named_node("Identity", [value], real_name(name)))
+
     def reorder(self, value: str, shape: tuple[int, ...], perm: tuple[int, ...]) -> str:
         """Transpose ``value`` of ``shape`` unless only axes of size 1 would move."""
         moved = [axis for axis in perm if shape[axis] != 1]
@@ -178,15 +183,18 @@ def _write_output(writer: _Writer, port: Port) -> None:
     writer.named_node("Identity", [value], port.name)
 
 
-def write_onnx(graph: Graph, *, extra_outputs: Sequence[str] = ()) -> onnx.ModelProto:
+def write_onnx(
+    graph: Graph, *, extra_outputs: Sequence[str] = (), probes: bool = False
+) -> onnx.ModelProto:
     """An ONNX model with the Graph's arithmetic on real values.
 
     Args:
         graph: A float or an integer Graph.
         extra_outputs: Graph tensors to add as outputs (NCHW if of rank 4): float values of a float
             Graph, codes of an integer Graph.
+        probes: Whether to add the probes of all operators as outputs (of a float Graph).
     """
-    writer = _Writer(graph)
+    writer = _Writer(graph, wants_probes=probes)
     for port in graph.inputs:
         writer.scope = port.name
         _read_input(writer, port)
@@ -207,6 +215,9 @@ def write_onnx(graph: Graph, *, extra_outputs: Sequence[str] = ()) -> onnx.Model
                     quantized_name(name), _ELEMENT_TYPES[tensor.dtype], onnx_shape(tensor)
                 )
             )
+    outputs += [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in writer.probes
+    ]
     model = helper.make_model(
         helper.make_graph(
             writer.nodes,

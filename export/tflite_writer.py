@@ -8,7 +8,8 @@ generated classes that ai-edge-litert carries.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import flatbuffers
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 
 from edgefactor.export import ops
 from edgefactor.export.ir import Array, DType, Graph, Quantization, Tensor, constant
+from edgefactor.export.ops.family import TfliteBuilder
 
 _TYPES = {
     dtype: getattr(schema.TensorType, dtype.name)
@@ -42,18 +44,36 @@ class _AlignedBuilder(flatbuffers.Builder):  # type: ignore[misc]
         return int(self.EndVector())
 
 
-class _Writer:
-    """Collects tensors, buffers and operators; implements the families' TfliteBuilder."""
+class _File:
+    """What the subgraphs of a file have in common."""
 
-    def __init__(self, graph: Graph) -> None:
-        self.graph = graph
+    def __init__(self) -> None:
         self.buffers = [schema.BufferT()]
+        self.codes: dict[tuple[int, int], int] = {}
+        self.subgraphs: list[Any] = []
+        #: Constants of the Graph that have their buffer already.
+        self.held: dict[str, int] = {}
+
+
+class _Writer:
+    """Collects tensors and operators of a subgraph; implements the families' TfliteBuilder."""
+
+    def __init__(self, graph: Graph, file: _File, name: str) -> None:
+        self.graph, self.file = graph, file
+        self.subgraph = schema.SubGraphT()
+        self.subgraph.name = name
+        file.subgraphs.append(self.subgraph)
         self.tensors: list[Any] = []
         self.operators: list[Any] = []
-        self.codes: dict[tuple[int, int], int] = {}
         self.index: dict[str, int] = {}
 
-    def _add(self, tensor: Tensor) -> int:
+    def close(self, inputs: Sequence[int], outputs: Sequence[int]) -> None:
+        """Write what was collected into the subgraph."""
+        self.subgraph.tensors, self.subgraph.operators = self.tensors, self.operators
+        self.subgraph.inputs = np.array(inputs, np.int32)
+        self.subgraph.outputs = np.array(outputs, np.int32)
+
+    def _add(self, tensor: Tensor, buffer: int | None = None) -> int:
         entry = schema.TensorT()
         entry.name = tensor.name
         entry.shape = np.array(tensor.shape, np.int32)
@@ -61,17 +81,22 @@ class _Writer:
         entry.buffer = 0
         if tensor.quantization is not None:
             entry.quantization = _quantization(tensor.quantization)
-        if tensor.data is not None:
-            buffer = schema.BufferT()
-            buffer.data = np.frombuffer(np.ascontiguousarray(tensor.data).tobytes(), np.uint8)
-            self.buffers.append(buffer)
-            entry.buffer = len(self.buffers) - 1
+        if buffer is not None:
+            entry.buffer = buffer
+        elif tensor.data is not None:
+            data = schema.BufferT()
+            data.data = np.frombuffer(np.ascontiguousarray(tensor.data).tobytes(), np.uint8)
+            self.file.buffers.append(data)
+            entry.buffer = len(self.file.buffers) - 1
         self.tensors.append(entry)
         return len(self.tensors) - 1
 
     def tensor(self, name: str) -> int:
         if name not in self.index:
-            self.index[name] = self._add(self.graph.tensors[name])
+            held = self.file.held.get(name)
+            self.index[name] = self._add(self.graph.tensors[name], held)
+            if self.graph.tensors[name].data is not None:
+                self.file.held[name] = self.tensors[self.index[name]].buffer
         return self.index[name]
 
     def int32(self, data: Sequence[Any] | NDArray[Any], name: str) -> int:
@@ -108,7 +133,7 @@ class _Writer:
     ) -> None:
         builtin = getattr(schema.BuiltinOperator, code)
         operator = schema.OperatorT()
-        operator.opcodeIndex = self.codes.setdefault((builtin, version), len(self.codes))
+        operator.opcodeIndex = self.file.codes.setdefault((builtin, version), len(self.file.codes))
         operator.inputs = np.array(inputs, np.int32)
         operator.outputs = np.array(outputs, np.int32)
         if options:
@@ -118,6 +143,47 @@ class _Writer:
             operator.builtinOptions = table
             operator.builtinOptionsType = getattr(schema.BuiltinOptions, options)
         self.operators.append(operator)
+
+    def loop(
+        self,
+        name: str,
+        steps: int,
+        first: Sequence[int],
+        results: Sequence[int | None],
+        body: Callable[[TfliteBuilder, int, Sequence[int]], Sequence[int]],
+    ) -> None:
+        counter = self.int32([0], f"{name}/first")
+        carried = [counter, *first]
+        inside = _Writer(self.graph, self.file, f"{name}/body")
+        inputs = [inside._like(self.tensors[index], "in") for index in carried]
+        step = inside.int32_temporary((1,), f"{name}/next")
+        one = inside.int32([1], f"{name}/one")
+        none: dict[str, Any] = {"fusedActivationFunction": "NONE"}
+        inside.op("ADD", [inputs[0], one], [step], "AddOptions", **none)
+        inside.close(inputs, [step, *body(inside, inputs[0], inputs[1:])])
+        test = _Writer(self.graph, self.file, f"{name}/test")
+        seen = [test._like(self.tensors[index], "in") for index in carried]
+        goes_on = test._add(Tensor(name=f"{name}/goes_on", shape=(1,), dtype=DType.INT8))
+        test.tensors[goes_on].type = schema.TensorType.BOOL
+        test.op("LESS", [seen[0], test.int32([steps], f"{name}/steps")], [goes_on], "LessOptions")
+        test.close(seen, [goes_on])
+        place = self.file.subgraphs.index
+        ends = [
+            self._like(self.tensors[index], "out") if result is None else result
+            for index, result in zip(carried, [None, *results], strict=True)
+        ]
+        fields = {
+            "condSubgraphIndex": place(test.subgraph),
+            "bodySubgraphIndex": place(inside.subgraph),
+        }
+        self.op("WHILE", carried, ends, "WhileOptions", **fields)
+
+    def _like(self, tensor: Any, role: str) -> int:
+        """A new activation of the type, shape and scale of another subgraph's tensor."""
+        entry = copy.copy(tensor)
+        entry.name, entry.buffer = f"{tensor.name}/{role}{len(self.tensors)}", 0
+        self.tensors.append(entry)
+        return len(self.tensors) - 1
 
 
 def _enum(field: str, value: Any) -> Any:
@@ -158,20 +224,17 @@ def _signature(graph: Graph, writer: _Writer) -> Any:
 
 def write_tflite(graph: Graph) -> bytes:
     """The bytes of a .tflite file; its tensors carry the names of the Graph's."""
-    writer = _Writer(graph)
+    file = _File()
+    writer = _Writer(graph, file, graph.name)
     inputs = [writer.tensor(port.tensor) for port in graph.inputs]
     for op in graph.ops:
         ops.family_of(op).write_tflite(op, graph, writer)
-    subgraph = schema.SubGraphT()
-    subgraph.name = graph.name
-    subgraph.inputs = np.array(inputs, np.int32)
-    subgraph.outputs = np.array([writer.tensor(port.tensor) for port in graph.outputs], np.int32)
-    subgraph.operators = writer.operators
+    writer.close(inputs, [writer.tensor(port.tensor) for port in graph.outputs])
     model = schema.ModelT()
     model.version = _SCHEMA_VERSION
     model.description = "edgefactor"
     model.operatorCodes = []
-    for builtin, version in writer.codes:
+    for builtin, version in file.codes:
         code = schema.OperatorCodeT()
         code.builtinCode, code.version = builtin, version
         # Readers of before 2020 look at this byte; larger codes show as the placeholder there.
@@ -180,9 +243,8 @@ def write_tflite(graph: Graph) -> bytes:
         )
         model.operatorCodes.append(code)
     model.signatureDefs = [_signature(graph, writer)]
-    subgraph.tensors = writer.tensors
-    model.subgraphs = [subgraph]
-    model.buffers = writer.buffers
+    model.subgraphs = file.subgraphs
+    model.buffers = file.buffers
     builder = _AlignedBuilder(1024)
     builder.Finish(model.Pack(builder), b"TFL3")
     return bytes(builder.Output())

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgefactor.errors import DataError
+from edgefactor.export import ops
 from edgefactor.export.ir import Graph
 from edgefactor.export.onnx_writer import real_name, write_onnx
 
@@ -142,7 +143,7 @@ def calibrate(
         progress: Called with the number of samples done.
 
     Returns:
-        Tensor name -> (lowest, highest) real value to represent.
+        Name of a tensor or probe -> (lowest, highest) real value to represent.
 
     Raises:
         DataError: There is no sample, or an activation is not finite.
@@ -150,7 +151,8 @@ def calibrate(
     import onnxruntime
 
     names = [tensor.name for tensor in graph.activations]
-    model = write_onnx(graph, extra_outputs=names)
+    model = write_onnx(graph, extra_outputs=names, probes=True)
+    names += [probe for op in graph.ops for probe in ops.family_of(op).probes(op)]
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(

@@ -38,8 +38,9 @@ class _Groups:
 class _Quantizer:
     """The tensors as they become integer; implements the families' Quantizer protocol."""
 
-    def __init__(self, tensors: Mapping[str, Tensor]) -> None:
+    def __init__(self, tensors: Mapping[str, Tensor], ranges: Mapping[str, Range]) -> None:
         self.tensors = dict(tensors)
+        self.ranges = ranges
 
     def tensor(self, name: str) -> Tensor:
         return self.tensors[name]
@@ -48,23 +49,26 @@ class _Quantizer:
         self.tensors[tensor.name] = tensor
         return tensor.name
 
+    def range(self, name: str) -> Range:
+        return self.ranges[name]
+
 
 def _activation_inputs(graph: Graph, op: Op) -> list[str]:
     return [name for name in op.inputs if graph.tensors[name].data is None]
 
 
-def _fixed_origin(graph: Graph, tensor: str) -> bool:
-    """Whether a tensor's scale is dictated by the operator it comes from."""
+def _fixed_origin(graph: Graph, tensor: str) -> Quantization | None:
+    """The quantization that the operator dictates which a tensor comes from, if any does."""
     producer = graph.producer(tensor)
     while producer is not None:
         rule = ops.family_of(producer).output_rule(producer)
         if isinstance(rule, Quantization):
-            return True
+            return rule
         sources = _activation_inputs(graph, producer)
         if rule != "same" or len(sources) != 1:
-            return False
+            return None
         producer = graph.producer(sources[0])
-    return False
+    return None
 
 
 def separate_fixed_scales(
@@ -81,8 +85,13 @@ def separate_fixed_scales(
         sources = _activation_inputs(graph, op)
         if ops.family_of(op).output_rule(op) == "same" and len(set(sources)) > 1:
             inputs = list(op.inputs)
+            origins = {name: _fixed_origin(graph, name) for name in sources}
+            if len(set(origins.values())) == 1:
+                # All are at the same fixed scale, or at none.
+                new_ops.append(op)
+                continue
             for index, name in enumerate(inputs):
-                if name in sources and _fixed_origin(graph, name):
+                if origins.get(name) is not None:
                     copy = f"{op.name}.in{index}"
                     tensors[copy] = Tensor(name=copy, shape=graph.tensors[name].shape)
                     all_ranges[copy] = all_ranges[name]
@@ -100,7 +109,8 @@ def quantize(graph: Graph, ranges: Mapping[str, Range]) -> Graph:
 
     Args:
         graph: Float Graph, fused.
-        ranges: Lowest and highest real value of every activation (``pipeline/calibrate.py``).
+        ranges: Lowest and highest real value of every activation and probe
+            (``pipeline/calibrate.py``).
 
     Returns:
         The int8 Graph: the same operators, all tensors int8 or int32 with scales.
@@ -125,7 +135,7 @@ def quantize(graph: Graph, ranges: Mapping[str, Range]) -> Graph:
         low, high = ranges[tensor.name]
         before = spans.get(root, (low, high))
         spans[root] = min(before[0], low), max(before[1], high)
-    quantizer = _Quantizer(graph.tensors)
+    quantizer = _Quantizer(graph.tensors, ranges)
     for tensor in graph.activations:
         root = groups.root(tensor.name)
         chosen = by_root.get(root) or numerics.choose_quantization(*spans[root])

@@ -42,10 +42,12 @@ class TflmRunner(SampleRunner):
             ) from error
         self.name = f"tflm (tflite-micro {metadata.version('tflite-micro')})"
         content = model.read_bytes() if isinstance(model, Path) else model
-        graph = runtime.convert_bytearray_to_object(bytearray(content)).subgraphs[0]
+        subgraphs = runtime.convert_bytearray_to_object(bytearray(content)).subgraphs
+        graph = subgraphs[0]
         tensors = list(graph.tensors)
+        every = [tensor for subgraph in subgraphs for tensor in subgraph.tensors]
         self._index = {_name(tensor): index for index, tensor in enumerate(tensors)}
-        arena_bytes = _SPARE_BYTES + 2 * sum(_tensor_bytes(tensor) for tensor in tensors)
+        arena_bytes = _SPARE_BYTES + 2 * sum(_tensor_bytes(tensor) for tensor in every)
         try:
             self._interpreter = runtime.Interpreter.from_bytes(
                 content,

@@ -16,13 +16,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgefactor.errors import UnsupportedOperatorError
 from edgefactor.export import numerics
 from edgefactor.export.c_code.layer_code import CTarget, LayerCode
 from edgefactor.export.conv_kernels import choice as kernels
 from edgefactor.export.conv_kernels import sparse as sparse_conv
 from edgefactor.export.conv_kernels import wide
-from edgefactor.export.ir import Array, DType, Graph, Op, Quantization, Tensor, constant
+from edgefactor.export.ir import Array, DType, Graph, Op, Tensor
 from edgefactor.export.ops.activation import Activation, activation_onnx, activation_range
 from edgefactor.export.ops.family import (
     Family,
@@ -34,15 +33,12 @@ from edgefactor.export.ops.family import (
     Shape,
     TfliteBuilder,
 )
+from edgefactor.export.ops.layer_weights import layer_multipliers, quantize_layer
 from edgefactor.export.ops.matmul import lower_product
 from edgefactor.export.ops.reductions import lower_reduction
 from edgefactor.export.ops.reshape import Transpose
 from edgefactor.export.ops.upsampling_conv import lower_transposed
 from edgefactor.export.ops.windows import pads_from_onnx, tflite_padding, window_output
-from edgefactor.export.weight_codes import quantize_weights
-
-#: Largest accumulator of a layer with 16-bit activations that TFLite's kernels take.
-_WIDE_LIMIT = 2**47 - 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,19 +61,6 @@ class Conv2D(Op):
     groups: int = 1
     activation: Activation = "none"
     channel_scale: tuple[float, ...] = ()
-
-
-def requantization(
-    inputs: Sequence[Tensor], output: Tensor
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Multipliers and shifts per output channel, from the scales alone."""
-    in_scale, out_scale = inputs[0].quant.scale, output.quant.scale
-    pairs = [
-        numerics.quantize_multiplier(in_scale * scale / out_scale)
-        for scale in inputs[1].quant.scales
-    ]
-    table = np.array(pairs, np.int64)
-    return table[:, 0], table[:, 1]
 
 
 def _patches(
@@ -292,35 +275,8 @@ class ConvFamily(Family):
         return "free"
 
     def quantize(self, op: Conv2D, quantizer: Quantizer) -> Op:
-        x, weights, bias = (quantizer.tensor(name) for name in op.inputs)
-        real_bias = np.asarray(bias.values, np.float32)
-        in_scale = x.quant.scale
-        codes, scales = quantize_weights(
-            np.asarray(weights.values, np.float32), real_bias, op.channel_scale, in_scale
-        )
-        bias_scales = np.array(scales, np.float64) * in_scale
-        bias_codes = numerics.round_half_away(real_bias.astype(np.float64) / bias_scales)
-        is_wide = x.dtype is DType.INT16
-        reach = np.abs(codes.reshape(len(scales), -1).astype(np.int64)).sum(axis=1)
-        reach = reach * (32768 if is_wide else 255) + np.abs(bias_codes)
-        limit = _WIDE_LIMIT if is_wide else numerics.INT32_MAX
-        if int(reach.max(initial=0)) > limit:
-            raise UnsupportedOperatorError(
-                f"A sum of products can exceed {limit.bit_length() + 1} bits.",
-                where=f"layer {op.name}",
-                found=f"{codes[0].size} products a sum and a bias of up to "
-                f"{float(np.abs(real_bias).max()):.3g}",
-                expected=f"sums below 2**{limit.bit_length()}",
-                hint="split the layer or scale its inputs",
-            )
-        quantizer.put(constant(weights.name, codes, Quantization(scales=scales, axis=0)))
-        quantizer.put(
-            constant(
-                bias.name,
-                bias_codes.astype(np.int64 if is_wide else np.int32),
-                Quantization(scales=tuple(map(numerics.float32, bias_scales)), axis=0),
-            )
-        )
+        x = quantizer.tensor(op.inputs[0])
+        quantize_layer(op, op.inputs[1:], x.quant.scale, op.channel_scale, quantizer, x.dtype)
         return op
 
     # -- arithmetic -----------------------------------------------------------------------------
@@ -347,7 +303,7 @@ class ConvFamily(Family):
             axis=1,
         )
         accumulators = sums.astype(np.int64) + bias.astype(np.int64)
-        multiplier, shift = requantization(inputs, output)
+        multiplier, shift = layer_multipliers(inputs[0].quant.scale, inputs[1], output.quant.scale)
         if output.dtype is DType.INT16:
             reduced = numerics.reduced_multiplier(multiplier)
             scaled = numerics.multiply_by_reduced_multiplier(accumulators, reduced, shift)
@@ -413,7 +369,7 @@ class ConvFamily(Family):
         x, weights, bias = inputs
         output = graph.tensors[op.outputs[0]]
         low, high = activation_range(op.activation, output.quant, output.dtype)
-        multiplier, shift = requantization(inputs, output)
+        multiplier, shift = layer_multipliers(inputs[0].quant.scale, inputs[1], output.quant.scale)
         geometry = kernels.ConvGeometry(
             in_h=x.shape[1],
             in_w=x.shape[2],

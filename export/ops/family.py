@@ -12,7 +12,7 @@ The protocols below are all that a family knows of the outside: no torch, no ONN
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal, NoReturn, Protocol
 
@@ -115,6 +115,9 @@ class Quantizer(Protocol):
     def put(self, tensor: Tensor) -> str:
         """Add or replace a tensor; returns its name."""
 
+    def range(self, name: str) -> tuple[float, float]:
+        """Lowest and highest real value of an activation or of a probe of the family."""
+
 
 class OnnxBuilder(Protocol):
     """Writes ONNX nodes on real (float) values; rank-4 Graph tensors appear as NCHW.
@@ -136,6 +139,13 @@ class OnnxBuilder(Protocol):
 
     def write(self, tensor: str, value: str) -> None:
         """Say that an ONNX value is this Graph tensor (NCHW if its rank is 4)."""
+
+    @property
+    def wants_probes(self) -> bool:
+        """Whether values inside of operators are asked for: while ranges are measured."""
+
+    def probe(self, name: str, value: str) -> None:
+        """Say that an ONNX value is a probe of the operator that is written."""
 
 
 class TfliteBuilder(Protocol):
@@ -177,6 +187,26 @@ class TfliteBuilder(Protocol):
     ) -> None:
         """Append an operator: BuiltinOperator name, option table name and the table's fields."""
 
+    def loop(
+        self,
+        name: str,
+        steps: int,
+        first: Sequence[int],
+        results: Sequence[int | None],
+        body: Callable[[TfliteBuilder, int, Sequence[int]], Sequence[int]],
+    ) -> None:
+        """Append a WHILE that runs ``steps`` times.
+
+        Args:
+            name: Of its tensors.
+            steps: How often.
+            first: Indices of the values that the first step gets.
+            results: For each, where its last value goes; None for nowhere.
+            body: Writes a step into the builder it is given: (builder, index of the step's int32
+                number as a tensor of one element, indices of the values) -> indices of the new
+                values. The builder numbers tensors on its own.
+        """
+
 
 class Family(ABC):
     """All faces of one operator."""
@@ -198,6 +228,10 @@ class Family(ABC):
     @abstractmethod
     def output_rule(self, op: Any) -> OutputRule:
         """How the output's quantization is decided."""
+
+    def probes(self, op: Any) -> tuple[str, ...]:
+        """Names of values inside of the operator whose ranges quantization needs."""
+        return ()
 
     def widths(self, op: Any) -> tuple[DType, ...]:
         """The types that its activations may have, all of them the same one."""

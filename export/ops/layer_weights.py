@@ -9,9 +9,12 @@ from numpy.typing import NDArray
 
 from edgefactor.errors import UnsupportedOperatorError
 from edgefactor.export import numerics
-from edgefactor.export.ir import Op, Quantization, Tensor, constant
+from edgefactor.export.ir import DType, Op, Quantization, Tensor, constant
 from edgefactor.export.ops.family import Quantizer
 from edgefactor.export.weight_codes import quantize_weights
+
+#: Largest accumulator of a layer with 16-bit activations that TFLite's kernels take.
+_WIDE_LIMIT = 2**47 - 1
 
 
 def layer_multipliers(
@@ -31,6 +34,7 @@ def quantize_layer(
     in_scale: float,
     channel_scale: tuple[float, ...],
     quantizer: Quantizer,
+    dtype: DType = DType.INT8,
 ) -> None:
     """Make weights ``[O, ...]`` and bias ``[O]`` integer, one scale a channel.
 
@@ -40,9 +44,10 @@ def quantize_layer(
         in_scale: Scale of what the weights are multiplied with.
         channel_scale: See ``quantize_weights``.
         quantizer: Holds both and takes the results.
+        dtype: Of what the weights are multiplied with: int16 makes the bias int64.
 
     Raises:
-        UnsupportedOperatorError: A sum of products could exceed 32 bits.
+        UnsupportedOperatorError: A sum of products could exceed what the kernels hold.
     """
     weights, bias = (quantizer.tensor(name) for name in names)
     real_bias = np.asarray(bias.values, np.float32)
@@ -51,21 +56,24 @@ def quantize_layer(
     )
     bias_scales = np.array(scales, np.float64) * in_scale
     bias_codes = numerics.round_half_away(real_bias.astype(np.float64) / bias_scales)
-    reach = np.abs(codes.reshape(len(scales), -1).astype(np.int64)).sum(axis=1) * 255
-    if int((reach + np.abs(bias_codes)).max(initial=0)) > numerics.INT32_MAX:
+    is_wide = dtype is DType.INT16
+    reach = np.abs(codes.reshape(len(scales), -1).astype(np.int64)).sum(axis=1)
+    reach = reach * (32768 if is_wide else 255) + np.abs(bias_codes)
+    limit = _WIDE_LIMIT if is_wide else numerics.INT32_MAX
+    if int(reach.max(initial=0)) > limit:
         raise UnsupportedOperatorError(
-            "A sum of products can exceed 32 bits.",
+            f"A sum of products can exceed {limit.bit_length() + 1} bits.",
             where=f"layer {op.name}",
             found=f"{codes[0].size} products a sum and a bias of up to "
             f"{float(np.abs(real_bias).max()):.3g}",
-            expected="sums below 2**31",
+            expected=f"sums below 2**{limit.bit_length()}",
             hint="split the layer or scale its inputs",
         )
     quantizer.put(constant(weights.name, codes, Quantization(scales=scales, axis=0)))
     quantizer.put(
         constant(
             bias.name,
-            bias_codes.astype(np.int32),
+            bias_codes.astype(np.int64 if is_wide else np.int32),
             Quantization(scales=tuple(map(numerics.float32, bias_scales)), axis=0),
         )
     )

@@ -10,14 +10,14 @@ dense layers.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
 from edgefactor.export import numerics
 from edgefactor.export.c_code.layer_code import CTarget, LayerCode
 from edgefactor.export.functions import recurrence
-from edgefactor.export.functions.recurrence import GATES, OUTPUT, Cell
+from edgefactor.export.functions.recurrence import OUTPUT
 from edgefactor.export.ir import Array, Graph, Op, Quantization, Tensor
 from edgefactor.export.numerics import IntArray
 from edgefactor.export.ops.family import (
@@ -34,37 +34,11 @@ from edgefactor.export.ops.layer_weights import layer_multipliers, quantize_laye
 from edgefactor.export.ops.recurrent_c import recurrent_code
 from edgefactor.export.ops.recurrent_lowering import lower_recurrent
 from edgefactor.export.ops.recurrent_onnx import write_gates, write_node
+from edgefactor.export.ops.recurrent_op import Recurrent
 from edgefactor.export.ops.recurrent_tflite import write_steps
 
 #: Beyond this a gate is closed or open to a part in 3000, so a wider range only costs resolution.
 _WIDEST_GATE = 8.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recurrent(Op):
-    """Inputs: sequence [1, steps, 1, inputs]; weights [gates * units, 1, 1, inputs] and bias; those
-    of the last result, [gates * units, 1, 1, units] and bias.
-
-    The output is [1, steps, 1, units], or [1, 1, 1, units] for the last step alone.
-
-    Attributes:
-        cell: Which kind; a GRU resets after the product (``linear_before_reset``).
-        reverse: From the last step to the first; results stay at their steps.
-        every_step: Whether all results are wanted.
-        gate_scale: Scale of the inputs of the gates; 0 in a float Graph.
-        gate_zero_point: Their zero point.
-    """
-
-    cell: Cell
-    reverse: bool = False
-    every_step: bool = True
-    gate_scale: float = 0.0
-    gate_zero_point: int = 0
-
-    @property
-    def gates(self) -> Quantization:
-        """Quantization of the inputs of the gates."""
-        return Quantization(scales=(self.gate_scale,), zero_point=self.gate_zero_point)
 
 
 class RecurrentFamily(Family):
@@ -74,7 +48,7 @@ class RecurrentFamily(Family):
     onnx_ops = ("GRU", "LSTM", "RNN")
 
     def lower(self, node: Node, lowering: Lowering) -> None:
-        lower_recurrent(node, lowering, Recurrent)
+        lower_recurrent(node, lowering)
 
     def output_shape(self, op: Recurrent, inputs: Sequence[Tensor]) -> Shape:
         steps = inputs[0].shape[1] if op.every_step else 1
@@ -132,10 +106,10 @@ class RecurrentFamily(Family):
         return np.asarray(codes - op.gate_zero_point)
 
     def write_onnx(self, op: Recurrent, graph: Graph, builder: OnnxBuilder) -> None:
-        write_node(op, graph, builder)
-        (probe,) = self.probes(op)
+        results = write_node(op, graph, builder)
         if builder.wants_probes:
-            builder.probe(probe, write_gates(op, graph, builder))
+            (probe,) = self.probes(op)
+            builder.probe(probe, write_gates(op, graph, builder, results))
 
     def write_tflite(self, op: Recurrent, graph: Graph, builder: TfliteBuilder) -> None:
         write_steps(op, graph, builder)
@@ -145,4 +119,3 @@ class RecurrentFamily(Family):
 
 
 FAMILY = RecurrentFamily()
-__all__ = ["FAMILY", "GATES", "Recurrent"]

@@ -22,6 +22,7 @@ from edgefactor.export.validate import validate
 from edgefactor.pipeline.passes.fuse_products import absorb_transposes, factor_into_softmax
 from edgefactor.pipeline.passes.fuse_shift import recognise_shifts
 from edgefactor.pipeline.passes.fuse_tables import fuse_tables
+from edgefactor.pipeline.passes.last_steps import keep_last_steps
 from edgefactor.pipeline.passes.neighbours import merge, sole_consumer
 
 Pass = Callable[[Graph], Graph]
@@ -216,6 +217,8 @@ def _join_reshapes(graph: Graph) -> Graph | None:
 
 PASSES: tuple[tuple[str, Pass], ...] = (
     ("join reshapes", _repeat(_join_reshapes)),
+    ("keep last steps", keep_last_steps),
+    ("join reshapes once more", _repeat(_join_reshapes)),
     ("recognise shifts", recognise_shifts),
     ("fuse tables", fuse_tables),
     ("fold factors per channel", _repeat(_fold_channel_scale)),

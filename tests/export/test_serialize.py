@@ -11,6 +11,7 @@ from edgefactor.errors import ModelError
 from edgefactor.export import ops
 from edgefactor.export.ir import DType, Graph, Op, Port, Quantization, Tensor, constant
 from edgefactor.export.ops.conv import Conv2D
+from edgefactor.export.ops.recurrent_op import Recurrent
 from edgefactor.export.ops.requantize import Requantize
 from edgefactor.export.ops.reshape import Transpose
 from edgefactor.export.ops.shift import Shift
@@ -20,6 +21,15 @@ from tests.export.graphs import everything
 
 #: Operators that the network with everything does not need.
 OTHERS: tuple[Op, ...] = (
+    Recurrent(
+        name="r",
+        inputs=("x", "w", "b", "u", "c"),
+        outputs=("y",),
+        cell="gru",
+        reverse=True,
+        gate_scale=0.0625,
+        gate_zero_point=-3,
+    ),
     Requantize(name="again", inputs=("x",), outputs=("y",)),
     Shift(name="move", inputs=("x",), outputs=("y",), moves=((0, 1), (-1, 0))),
     Table(name="curve", inputs=("x",), outputs=("y",), expression="x 2 mul exp"),

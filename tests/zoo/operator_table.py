@@ -11,6 +11,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from edgefactor.export import ops
 from edgefactor.export.c_code.layer_code import CTarget, IsaFeatures
+from edgefactor.export.functions.recurrence import GATES
 from edgefactor.export.ir import Graph, Quantization
 from edgefactor.export.ops import table
 from edgefactor.export.tflite_writer import write_tflite
@@ -27,7 +28,7 @@ from tests.zoo.random_networks import OPSET, Network, SeededDraw
 TABLE = REPOSITORY / "docs" / "operators.md"
 COMMAND = "python -m tests.zoo.operator_table"
 _TARGET = CTarget(features=IsaFeatures(dsp=True, mve=False, unaligned=True))
-_MAP, _ROW = (1, 4, 6, 6), (1, 4)
+_MAP, _ROW, _STEPS = (1, 4, 6, 6), (1, 4), (5, 1, 4)
 #: Adds an operator that reads ``x``; a second value of the same shape is there too.
 Example = Callable[[Network, str, str], str]
 
@@ -77,6 +78,17 @@ def _upsample(net: Network, x: str, z: str) -> str:
     return net.node("Upsample", [x, scales], (1, 4, 12, 12))
 
 
+def _recurrent(kind: str, **attributes: object) -> Example:
+    """A layer of three units."""
+    rows = 3 * GATES[kind.lower()]
+
+    def add(net: Network, x: str, z: str) -> str:
+        weights = [net.normal(1, rows, 4), net.normal(1, rows, 3), net.normal(1, 2 * rows)]
+        return net.node(kind, [x, *weights], (5, 1, 1, 3), hidden_size=3, **attributes)
+
+    return add
+
+
 #: ONNX operator -> shape of its input and what adds it.
 EXAMPLES: dict[str, tuple[tuple[int, ...], Example]] = {
     "Abs": (_MAP, _same("Abs")),
@@ -112,6 +124,7 @@ EXAMPLES: dict[str, tuple[tuple[int, ...], Example]] = {
     "Expand": ((1, 4, 1, 1), _with("Expand", [[1, 4, 6, 6]], (1, 4, 6, 6))),
     "Flatten": (_MAP, _to("Flatten", (1, 144))),
     "Gather": (_MAP, _with("Gather", [[0, 2]], (1, 2, 6, 6), axis=1)),
+    "GRU": (_STEPS, _recurrent("GRU", linear_before_reset=1)),
     "Gemm": (
         _ROW,
         lambda net, x, z: net.node("Gemm", [x, net.normal(5, 4)], (1, 5), transB=1),
@@ -121,6 +134,7 @@ EXAMPLES: dict[str, tuple[tuple[int, ...], Example]] = {
     "HardSigmoid": (_MAP, _same("HardSigmoid")),
     "HardSwish": (_MAP, _same("HardSwish")),
     "Identity": (_MAP, _same("Identity")),
+    "LSTM": (_STEPS, _recurrent("LSTM")),
     "LeakyRelu": (_MAP, _same("LeakyRelu", alpha=0.1)),
     "LRN": (_MAP, _same("LRN", size=3)),
     "LogSoftmax": (_ROW, _same("LogSoftmax")),
@@ -134,6 +148,7 @@ EXAMPLES: dict[str, tuple[tuple[int, ...], Example]] = {
     "Neg": (_MAP, _same("Neg")),
     "PRelu": (_MAP, lambda net, x, z: net.node("PRelu", [x, net.normal(4, 1, 1)], net.shape(x))),
     "Pad": (_MAP, _with("Pad", [[0, 0, 1, 1, 0, 0, 1, 1]], (1, 4, 8, 8))),
+    "RNN": (_STEPS, _recurrent("RNN")),
     "ReduceMax": (_MAP, _with("ReduceMax", [[2, 3]], (1, 4, 1, 1))),
     **{
         kind: (_MAP, _with(kind, [[2, 3]], (1, 4, 1, 1)))
@@ -189,7 +204,9 @@ def int8_example(kind: str) -> Graph:
     divide_by_reciprocals(edited)
     model = infer_shapes(edited.to_model())
     graph = fuse(validate(lower(model, name="example"), "lower"))
-    ranges = {tensor.name: (-2.0, 2.0) for tensor in graph.activations}
+    probes = [name for op in graph.ops for name in ops.family_of(op).probes(op)]
+    names = [*(tensor.name for tensor in graph.activations), *probes]
+    ranges = dict.fromkeys(names, (-2.0, 2.0))
     return validate(quantize(graph, ranges), "quantize", quantized=True)
 
 

@@ -14,7 +14,8 @@ from edgefactor.errors import UnsupportedOperatorError
 from edgefactor.export.ir import DType, Graph, Port, Quantization, Tensor, constant
 from edgefactor.export.numerics import float32
 from edgefactor.export.onnx_writer import codes_to_graph, quantized_name, write_onnx
-from edgefactor.export.ops.conv import Conv2D, requantization
+from edgefactor.export.ops.conv import Conv2D
+from edgefactor.export.ops.layer_weights import layer_multipliers
 from edgefactor.export.ops.windows import same_padding, window_output
 from edgefactor.export.ports import decode_outputs
 from edgefactor.export.reference import run_samples
@@ -212,7 +213,8 @@ def test_onnxruntime_is_within_one_code() -> None:
 def test_the_extreme_multipliers_are_extreme(name: str, lowest: int, highest: int) -> None:
     graph = network({name: CASES[name]})
     tensors = [graph.tensors[n] for n in graph.ops[0].inputs]
-    multiplier, shift = requantization(tensors, graph.tensors[graph.ops[0].outputs[0]])
+    output = graph.tensors[graph.ops[0].outputs[0]]
+    multiplier, shift = layer_multipliers(tensors[0].quant.scale, tensors[1], output.quant.scale)
     assert lowest <= shift.min() <= shift.max() <= highest
     assert np.all(multiplier > 0) == (name != "multiplier of 0")
 

@@ -1,0 +1,37 @@
+"""The operator of the Graph that stands for a recurrent layer of one direction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from edgefactor.export.functions.recurrence import Cell
+from edgefactor.export.ir import Op, Quantization
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recurrent(Op):
+    """One layer in one direction, from a state of zeros.
+
+    Inputs: sequence [1, steps, 1, inputs]; weights [gates * units, 1, 1, inputs] and bias; those
+    of the last result, [gates * units, 1, 1, units] and bias.
+
+    Output: [1, steps, 1, units], or [1, 1, 1, units] for the last step alone.
+
+    Attributes:
+        cell: Which kind; a GRU resets after the product (``linear_before_reset``).
+        reverse: From the last step to the first; results stay at their steps.
+        every_step: Whether all results are wanted.
+        gate_scale: Scale of the inputs of the gates; 0 in a float Graph.
+        gate_zero_point: Their zero point.
+    """
+
+    cell: Cell
+    reverse: bool = False
+    every_step: bool = True
+    gate_scale: float = 0.0
+    gate_zero_point: int = 0
+
+    @property
+    def gates(self) -> Quantization:
+        """Quantization of the inputs of the gates."""
+        return Quantization(scales=(self.gate_scale,), zero_point=self.gate_zero_point)
