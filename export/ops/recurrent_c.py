@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from edgefactor.export.c_code.layer_code import CSymbol, CTarget, CValue, LayerCode, Ref
+from edgefactor.export.c_code.layer_code import Call, CSymbol, CTarget, CValue, LayerCode, Ref
 from edgefactor.export.conv_kernels import choice as kernels
 from edgefactor.export.functions.recurrence import GATES, OUTPUT, gate_scaling
 from edgefactor.export.ir import Graph
@@ -121,8 +121,7 @@ def recurrent_code(op: Recurrent, graph: Graph, target: CTarget) -> LayerCode:
         "reverse": int(op.reverse),
         "every_step": int(op.every_step),
     }
-    call = replace(
-        products[1],
+    call = Call(
         function="ef_recurrent_s8",
         struct="ef_recurrent_args",
         args=args,
@@ -130,14 +129,14 @@ def recurrent_code(op: Recurrent, graph: Graph, target: CTarget) -> LayerCode:
         scratch=True,
     )
     sources = (*from_input.sources, *from_last.sources, *_SOURCES, f"ef_{op.cell}_cell.c")
-    return replace(
-        from_last,
+    return LayerCode(
         calls=(call,),
         sources=tuple(dict.fromkeys(sources)),
         arrays=(*from_input.arrays, *from_last.arrays),
         scratch_bytes=end,
-        in_place=(),
-        overlaps=(),
-        weight_bytes=from_input.weight_bytes + from_last.weight_bytes,
+        encoding=from_last.encoding,
+        bits=from_last.bits,
         distinct_values=max(from_input.distinct_values, from_last.distinct_values),
+        weight_bytes=from_input.weight_bytes + from_last.weight_bytes,
+        alternatives=from_last.alternatives,
     )
