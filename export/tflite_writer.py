@@ -121,6 +121,11 @@ class _Writer:
     def int32_temporary(self, shape: tuple[int, ...], name: str) -> int:
         return self._add(Tensor(name=name, shape=shape, dtype=DType.INT32))
 
+    def bool_temporary(self, shape: tuple[int, ...], name: str) -> int:
+        index = self.int32_temporary(shape, name)
+        self.tensors[index].type = schema.TensorType.BOOL
+        return index
+
     def op(
         self,
         code: str,

@@ -30,7 +30,8 @@ _CHANNELS_LAST: dict[int, Perm] = {2: (0, 1), 3: (0, 2, 1), 4: (0, 2, 3, 1)}
 #: Operators through which "my consumer wants channels last" passes on to a network input.
 _LAYOUT_AGNOSTIC = {
     "Add", "BatchNormalization", "Clip", "Concat", "Div", "HardSigmoid", "HardSwish", "LeakyRelu",
-    "Mul", "Pad", "PRelu", "Relu", "Sigmoid", "Slice", "Split", "Sub", "Tanh",
+    "Max", "Min", "Mul", "Pad", "PRelu", "Relu", "Sigmoid", "Slice", "Split", "Sub", "Tanh",
+    "Where",
 }  # fmt: skip
 _WANTS_CHANNELS_LAST = {
     "AveragePool", "BatchNormalization", "Conv", "ConvTranspose", "DepthToSpace",
@@ -63,7 +64,9 @@ class _Lowering:
         self.source_of = source_of
         self.constants = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
         self.shapes = {name: array.shape for name, array in self.constants.items()}
+        self.types = {t.name: t.data_type for t in model.graph.initializer}
         for info in (*model.graph.value_info, *model.graph.input, *model.graph.output):
+            self.types[info.name] = info.type.tensor_type.elem_type
             if info.type.HasField("tensor_type"):
                 self.shapes[info.name] = tuple(d.dim_value for d in info.type.tensor_type.shape.dim)
         self.tensors: dict[str, Tensor] = {}
@@ -87,6 +90,9 @@ class _Lowering:
                 hint="avoid shapes that depend on the data; pass --input-shape with fixed sizes",
             )
         return shape
+
+    def element_type(self, value: str) -> int:
+        return int(self.types.get(value, onnx.TensorProto.FLOAT))
 
     def constant(self, value: str) -> NDArray[Any] | None:
         return self.constants.get(value)

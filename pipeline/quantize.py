@@ -53,55 +53,85 @@ class _Quantizer:
         return self.ranges[name]
 
 
-def _activation_inputs(graph: Graph, op: Op) -> list[str]:
-    return [name for name in op.inputs if graph.tensors[name].data is None]
+def _sharing(graph: Graph, op: Op) -> list[str]:
+    """The activations around an operator that have one scale."""
+    return [n for n in ops.family_of(op).one_scale(op) if graph.tensors[n].data is None]
 
 
-def _fixed_origin(graph: Graph, tensor: str) -> Quantization | None:
-    """The quantization that the operator dictates which a tensor comes from, if any does."""
-    producer = graph.producer(tensor)
-    while producer is not None:
-        rule = ops.family_of(producer).output_rule(producer)
-        if isinstance(rule, Quantization):
-            return rule
-        sources = _activation_inputs(graph, producer)
-        if rule != "same" or len(sources) != 1:
-            return None
-        producer = graph.producer(sources[0])
-    return None
+def _fixed_origins(graph: Graph) -> dict[str, Quantization]:
+    """The scales that operators dictate, of their results and of what is moved from there."""
+    origins: dict[str, Quantization] = {}
+    for op in graph.ops:
+        rule = ops.family_of(op).output_rule(op)
+        found = rule if isinstance(rule, Quantization) else None
+        if rule == "same":
+            shared = set(_sharing(graph, op)) - set(op.outputs)
+            sources = {origins.get(name) for name in shared}
+            found = sources.pop() if len(sources) == 1 else None
+        if found is not None:
+            origins[op.outputs[0]] = found
+    return origins
+
+
+class _Borders:
+    """Puts a Requantize where a tensor is read at another scale than its own."""
+
+    def __init__(self, graph: Graph, ranges: Mapping[str, Range]) -> None:
+        self.graph = graph
+        self.ranges = dict(ranges)
+        self.tensors = dict(graph.tensors)
+        self.ops: list[Op] = []
+        self.origins = _fixed_origins(graph)
+        #: What operators demand of the tensors that they read.
+        self.demanded: dict[str, Quantization] = {}
+
+    def copy(self, op: Op, index: int) -> str:
+        """A copy of an input at a scale of its own."""
+        source = op.inputs[index]
+        name = f"{op.name}.in{index}"
+        self.tensors[name] = Tensor(name=name, shape=self.graph.tensors[source].shape)
+        self.ranges[name] = self.ranges[source]
+        self.ops.append(Requantize(name=name, inputs=(source,), outputs=(name,), source=op.source))
+        return name
+
+    def demand(self, op: Op, index: int, rule: Quantization) -> str:
+        """The tensor to read in the place of an input that must have a scale."""
+        name = op.inputs[index]
+        own = self.demanded.get(name, self.origins.get(name))
+        if own is not None and own != rule:
+            name = self.copy(op, index)
+        self.demanded[name] = rule
+        return name
 
 
 def separate_fixed_scales(
     graph: Graph, ranges: Mapping[str, Range]
-) -> tuple[Graph, dict[str, Range]]:
-    """Put a Requantize between a tensor of fixed scale and an operator that joins several.
+) -> tuple[Graph, dict[str, Range], dict[str, Quantization]]:
+    """Put a Requantize between a tensor of fixed scale and an operator that wants another.
 
     A concatenation has one scale for all its inputs; one that a sigmoid dictates (1/256) must not
-    be forced on the others.
+    be forced on the others. A condition has the codes 0 and 1.
+
+    Returns:
+        The Graph, the ranges of its tensors, and the scales that operators demand of what they
+        read.
     """
-    tensors, all_ranges = dict(graph.tensors), dict(ranges)
-    new_ops: list[Op] = []
+    borders = _Borders(graph, ranges)
     for op in graph.ops:
-        sources = _activation_inputs(graph, op)
-        if ops.family_of(op).output_rule(op) == "same" and len(set(sources)) > 1:
-            inputs = list(op.inputs)
-            origins = {name: _fixed_origin(graph, name) for name in sources}
-            if len(set(origins.values())) == 1:
-                # All are at the same fixed scale, or at none.
-                new_ops.append(op)
+        inputs = list(op.inputs)
+        shared = set(_sharing(graph, op)) - set(op.outputs)
+        origins = {name: borders.origins.get(name) for name in shared}
+        for index, name in enumerate(op.inputs):
+            rule = ops.family_of(op).input_rule(op, index)
+            if graph.tensors[name].data is not None:
                 continue
-            for index, name in enumerate(inputs):
-                if origins.get(name) is not None:
-                    copy = f"{op.name}.in{index}"
-                    tensors[copy] = Tensor(name=copy, shape=graph.tensors[name].shape)
-                    all_ranges[copy] = all_ranges[name]
-                    new_ops.append(
-                        Requantize(name=copy, inputs=(name,), outputs=(copy,), source=op.source)
-                    )
-                    inputs[index] = copy
-            op = replace_inputs(op, tuple(inputs))
-        new_ops.append(op)
-    return graph.edit(ops=tuple(new_ops), tensors=tensors), all_ranges
+            if rule is not None:
+                inputs[index] = borders.demand(op, index, rule)
+            elif len(set(origins.values())) > 1 and origins.get(name) is not None:
+                inputs[index] = borders.copy(op, index)
+        borders.ops.append(replace_inputs(op, tuple(inputs)))
+    edited = graph.edit(ops=tuple(borders.ops), tensors=borders.tensors)
+    return edited, borders.ranges, borders.demanded
 
 
 def quantize(graph: Graph, ranges: Mapping[str, Range]) -> Graph:
@@ -118,15 +148,14 @@ def quantize(graph: Graph, ranges: Mapping[str, Range]) -> Graph:
     Raises:
         UnsupportedOperatorError: A sum of products could exceed 32 bits.
     """
-    graph, ranges = separate_fixed_scales(graph, ranges)
+    graph, ranges, fixed = separate_fixed_scales(graph, ranges)
     groups = _Groups()
-    fixed: dict[str, Quantization] = {}
     for op in graph.ops:
         rule = ops.family_of(op).output_rule(op)
-        if rule == "same":
-            for name in _activation_inputs(graph, op):
-                groups.join(name, op.outputs[0])
-        elif isinstance(rule, Quantization):
+        first, *others = _sharing(graph, op) or [op.outputs[0]]
+        for name in others:
+            groups.join(name, first)
+        if isinstance(rule, Quantization):
             fixed[op.outputs[0]] = rule
     by_root = {groups.root(name): rule for name, rule in fixed.items()}
     spans: dict[str, Range] = {}

@@ -107,6 +107,12 @@ def extreme_code(inputs: Sequence[Tensor], output: Tensor, flip: int) -> LayerCo
     return _code("ef_extreme_s8", "ef_extreme", args, inputs, output)
 
 
+def compare_code(inputs: Sequence[Tensor], output: Tensor, accepted: int) -> LayerCode:
+    """Whether the order of two tensors of one scale is among those that are accepted."""
+    args: dict[str, CValue] = {"broadcast": _broadcast(inputs), "accepted": accepted}
+    return _code("ef_compare_s8", "ef_compare", args, inputs, output)
+
+
 def _constant(inputs: Sequence[Tensor]) -> int | None:
     """Which operand is constant, if one is."""
     return next((i for i, tensor in enumerate(inputs) if tensor.data is not None), None)
@@ -123,8 +129,8 @@ def _broadcast(inputs: Sequence[Tensor], width: int = 1) -> Mapping[str, CValue]
         pointers[held] = Ref(suffix="constant", cast="const int8_t *" if width > 1 else "")
     return {
         "sizes": (*loops.sizes[:-1], width * loops.sizes[-1]),
-        "steps1": tuple(width * step for step in loops.steps1),
-        "steps2": tuple(width * step for step in loops.steps2),
+        "steps1": tuple(width * step for step in loops.steps[0]),
+        "steps2": tuple(width * step for step in loops.steps[1]),
         "constant1": pointers[0],
         "constant2": pointers[1],
     }
@@ -136,7 +142,7 @@ def _code(
     names = [tensor.name for tensor in inputs]
     # "ef_add_broadcast" and the like are declared in the header of their first word.
     header = "_".join(struct.split("_")[:2]) + ".h"
-    arithmetic = () if struct == "ef_extreme" else _ARITHMETIC[output.dtype]
+    arithmetic = () if struct in ("ef_compare", "ef_extreme") else _ARITHMETIC[output.dtype]
     sources = (f"{function}.c", header, *_HEADERS, *arithmetic)
     in_place = tuple(
         i for i, t in enumerate(inputs) if t.data is None and t.elements == output.elements

@@ -1,4 +1,4 @@
-"""Broadcasting of two operands as nested loops, with as few axes as their shapes allow."""
+"""Broadcasting of operands as nested loops, with as few axes as their shapes allow."""
 
 from __future__ import annotations
 
@@ -16,61 +16,56 @@ class Loops:
 
     Attributes:
         sizes: Iterations.
-        steps1: Elements that the first operand moves on.
-        steps2: Elements that the second operand moves on.
+        steps: For each operand, the elements that it moves on in each loop.
     """
 
     sizes: tuple[int, ...]
-    steps1: tuple[int, ...]
-    steps2: tuple[int, ...]
+    steps: tuple[tuple[int, ...], ...]
 
 
 def _aligned(shape: Shape, rank: int) -> Shape:
     return (1,) * (rank - len(shape)) + tuple(shape)
 
 
-def broadcast_shape(first: Shape, second: Shape) -> Shape:
+def broadcast_shape(*shapes: Shape) -> Shape:
     """The shape of an elementwise result; axes are aligned at the last one.
 
     Raises:
-        ValueError: An axis differs and is 1 in neither.
+        ValueError: An axis differs in two of them and is 1 in neither.
     """
-    rank = max(len(first), len(second))
-    pairs = list(zip(_aligned(first, rank), _aligned(second, rank), strict=True))
-    if any(a != b and 1 not in (a, b) for a, b in pairs):
-        raise ValueError(f"shapes {first} and {second} do not fit together")
-    return tuple(b if a == 1 else a for a, b in pairs)
+    rank = max(map(len, shapes))
+    result = []
+    for sizes in zip(*(_aligned(shape, rank) for shape in shapes), strict=True):
+        longer = {size for size in sizes if size != 1}
+        if len(longer) > 1:
+            raise ValueError(f"shapes {shapes} do not fit together")
+        result.append(longer.pop() if longer else 1)
+    return tuple(result)
 
 
-def broadcast_loops(first: Shape, second: Shape) -> Loops | None:
-    """The loops over two operands; None if they need more than LOOPS.
+def broadcast_loops(*shapes: Shape) -> Loops | None:
+    """The loops over operands; None if they need more than LOOPS.
 
     Neighbouring axes over which each operand either moves on or stays in both are one loop.
     """
-    shape = broadcast_shape(first, second)
-    rank = len(shape)
-    merged: list[tuple[int, bool, bool]] = []
-    for size, a, b in zip(shape, _aligned(first, rank), _aligned(second, rank), strict=True):
+    whole = broadcast_shape(*shapes)
+    rank = len(whole)
+    merged: list[tuple[int, tuple[bool, ...]]] = []
+    for size, *own in zip(whole, *(_aligned(shape, rank) for shape in shapes), strict=True):
         if size == 1:
             continue
-        moves = (a != 1, b != 1)
-        if merged and merged[-1][1:] == moves:
-            merged[-1] = (merged[-1][0] * size, *moves)
+        moves = tuple(n != 1 for n in own)
+        if merged and merged[-1][1] == moves:
+            merged[-1] = (merged[-1][0] * size, moves)
         else:
-            merged.append((size, *moves))
+            merged.append((size, moves))
     if len(merged) > LOOPS:
         return None
-    merged = [(1, True, True)] * (LOOPS - len(merged)) + merged
-    steps: list[tuple[int, int]] = []
-    strides = [1, 1]
-    for size, *moving in reversed(merged):
-        steps.append((strides[0] * moving[0], strides[1] * moving[1]))
-        strides = [
-            stride * (size if moves else 1) for stride, moves in zip(strides, moving, strict=True)
-        ]
+    merged = [(1, (True,) * len(shapes))] * (LOOPS - len(merged)) + merged
+    steps: list[tuple[int, ...]] = []
+    strides = [1] * len(shapes)
+    for size, moves in reversed(merged):
+        steps.append(tuple(n * moving for n, moving in zip(strides, moves, strict=True)))
+        strides = [n * (size if moving else 1) for n, moving in zip(strides, moves, strict=True)]
     steps.reverse()
-    return Loops(
-        sizes=tuple(size for size, *_ in merged),
-        steps1=tuple(step for step, _ in steps),
-        steps2=tuple(step for _, step in steps),
-    )
+    return Loops(sizes=tuple(size for size, _ in merged), steps=tuple(zip(*steps, strict=True)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from edgefactor.export.ir import Op
 from edgefactor.export.ops import (
+    compare,
     concat,
     conv,
     elementwise,
@@ -18,6 +19,7 @@ from edgefactor.export.ops import (
     reshape,
     resize,
     resize_bilinear,
+    select,
     shift,
     slice,
     softmax,
@@ -27,6 +29,7 @@ from edgefactor.export.ops import (
 from edgefactor.export.ops.family import Family
 
 FAMILIES: tuple[Family, ...] = (
+    compare.FAMILY,
     concat.FAMILY,
     conv.FAMILY,
     elementwise.ADD,
@@ -46,6 +49,7 @@ FAMILIES: tuple[Family, ...] = (
     reshape.TRANSPOSE,
     resize.FAMILY,
     resize_bilinear.FAMILY,
+    select.FAMILY,
     shift.FAMILY,
     slice.FAMILY,
     softmax.FAMILY,

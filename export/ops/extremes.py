@@ -104,20 +104,20 @@ class _ExtremeFamily(Family):
 
 
 class MaximumFamily(_ExtremeFamily):
-    """Max."""
+    """Max; Or of truth values."""
 
     op = Maximum
-    onnx_ops = ("Max",)
+    onnx_ops = ("Max", "Or")
     kind = "Max"
     choose = np.maximum
     flip = 0
 
 
 class MinimumFamily(_ExtremeFamily):
-    """Min."""
+    """Min; And of truth values."""
 
     op = Minimum
-    onnx_ops = ("Min",)
+    onnx_ops = ("Min", "And")
     kind = "Min"
     choose = np.minimum
     flip = -1

@@ -27,6 +27,10 @@ Shape = tuple[int, ...]
 #: How an output gets its scale: from its own calibrated range, the same as the activations it is
 #: computed from, or a fixed one that the TFLite operator demands.
 OutputRule = Literal["free", "same"] | Quantization
+#: TensorProto.FLOAT and BOOL.
+ONNX_FLOAT, ONNX_BOOL = 1, 9
+#: Of truth values: the codes 0 and 1.
+BOOLEAN = Quantization(scales=(1.0,))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +58,9 @@ class Lowering(Protocol):
 
     def shape(self, value: str) -> Shape:
         """The static ONNX shape of a value."""
+
+    def element_type(self, value: str) -> int:
+        """The ONNX type of a value's elements, a number of TensorProto.DataType."""
 
     def constant(self, value: str) -> NDArray[Any] | None:
         """The array behind a value that is constant, in ONNX layout; None for an activation."""
@@ -175,6 +182,9 @@ class TfliteBuilder(Protocol):
     def int32_temporary(self, shape: Shape, name: str) -> int:
         """Index of a new int32 activation: indices into a table."""
 
+    def bool_temporary(self, shape: Shape, name: str) -> int:
+        """Index of a new activation of truth values."""
+
     def op(
         self,
         code: str,
@@ -232,6 +242,14 @@ class Family(ABC):
     def probes(self, op: Any) -> tuple[str, ...]:
         """Names of values inside of the operator whose ranges quantization needs."""
         return ()
+
+    def one_scale(self, op: Any) -> tuple[str, ...]:
+        """The tensors that share one scale: those of an operator whose output rule is "same"."""
+        return (*op.inputs, *op.outputs) if self.output_rule(op) == "same" else ()
+
+    def input_rule(self, op: Any, index: int) -> Quantization | None:
+        """The quantization that an input must have; None if any will do."""
+        return None
 
     def widths(self, op: Any) -> tuple[DType, ...]:
         """The types that its activations may have, all of them the same one."""

@@ -1,4 +1,4 @@
-"""The two operands of an elementwise ONNX node, brought to one order of axes."""
+"""The operands of an elementwise ONNX node, brought to one order of axes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from edgefactor.export.ops.layouts import Perm, locate
 class Operands:
     """Graph tensors whose shapes broadcast, and the order of the result's ONNX axes."""
 
-    tensors: tuple[str, str]
+    tensors: tuple[str, ...]
     perm: Perm
 
 
@@ -62,26 +62,28 @@ def single_number(node: Node, lowering: Lowering) -> tuple[str, float] | None:
 
 
 def lower_operands(node: Node, lowering: Lowering, *, invert_second: bool = False) -> Operands:
-    """Bring both operands of a node to the order in which the one with all axes is stored.
+    """Bring the operands of a node to the order in which the one with all axes is stored.
 
-    That operand is taken as it lies. The other one, if an activation, is reordered where it must
-    be; a constant is transposed here. Where both are broadcast, both are seen with all axes.
+    That operand is taken as it lies. The others, if activations, are reordered where they must be;
+    a constant is transposed here. Where all are broadcast, all are seen with all axes.
     """
-    values = (node.input(0), node.input(1))
+    values = node.inputs
     numbers = [
-        _numbers(node, lowering, 0, inverted=False),
-        _numbers(node, lowering, 1, inverted=invert_second),
+        _numbers(node, lowering, index, inverted=invert_second and index == 1)
+        for index in range(len(values))
     ]
     if invert_second and numbers[1] is None:
         lowering.unsupported(node, "it divides by a computed value", "divide by a constant")
-    if numbers[0] is not None and numbers[1] is not None:
-        lowering.unsupported(node, "both operands are constant", "simplify the model first")
+    if all(data is not None for data in numbers):
+        lowering.unsupported(node, "all operands are constant", "simplify the model first")
     shapes = [lowering.shape(value) for value in values]
     full = broadcast_shape(*shapes)
     if broadcast_loops(*shapes) is None:
         lowering.unsupported(node, "its broadcast alternates over too many axes", "use fewer axes")
     whole = [
-        index for index in (0, 1) if numbers[index] is None and tuple(shapes[index]) == tuple(full)
+        index
+        for index, data in enumerate(numbers)
+        if data is None and tuple(shapes[index]) == tuple(full)
     ]
     if whole:
         # Of two, the one that other operators have already put channels last.
@@ -92,14 +94,14 @@ def lower_operands(node: Node, lowering: Lowering, *, invert_second: bool = Fals
         perm, graph_shape, places = found.perm, found.shape, found.axes
         tensors = {main: found.tensor}
     else:
-        main = 0 if numbers[0] is None else 1
+        main = next(index for index, data in enumerate(numbers) if data is None)
         perm = lowering.stored(values[main])[1]
         if len(shapes[main]) != len(full):
             perm = tuple(range(len(full)))
         graph_shape = tuple(full[axis] for axis in perm)
         places = tuple(perm.index(axis) for axis in range(len(full)))
         tensors = {}
-    for index in {0, 1} - set(tensors):
+    for index in set(range(len(values))) - set(tensors):
         missing = len(full) - len(shapes[index])
         order = tuple(axis - missing for axis in perm if axis >= missing)
         seen = _size_one_except(_aligned(shapes[index], len(full)), places, graph_shape)
@@ -109,4 +111,4 @@ def lower_operands(node: Node, lowering: Lowering, *, invert_second: bool = Fals
         else:
             laid_out = np.transpose(data, order).reshape(seen)
             tensors[index] = lowering.add_constant(laid_out, values[index])
-    return Operands(tensors=(tensors[0], tensors[1]), perm=perm)
+    return Operands(tensors=tuple(tensors[index] for index in range(len(values))), perm=perm)

@@ -40,8 +40,6 @@ from edgefactor.export.ops.moves import MOVE_SOURCES, Axis, move_call, row_major
 
 #: Axes that TFLite Micro's TRANSPOSE takes.
 TFLITE_AXES = 5
-#: Element types of ONNX that are float: a Cast to one is no operation here.
-_FLOAT_TYPES = {1, 10, 11, 16}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,21 +164,17 @@ class ReshapeFamily(Family):
     """Everything that changes a shape or nothing at all."""
 
     op = Reshape
-    onnx_ops = ("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Dropout", "Cast")
+    onnx_ops = ("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Dropout")
 
     def lower(self, node: Node, lowering: Lowering) -> None:
         value, output = node.input(0), node.outputs[0]
-        if node.op_type == "Cast" and int(node.attributes["to"]) not in _FLOAT_TYPES:
-            lowering.unsupported(
-                node, "it converts to a type that is not float", "keep activations in float"
-            )
         if node.op_type == "Dropout" and node.input(2):
             training = lowering.constant(node.input(2))
             if training is None or bool(np.any(training)):
                 lowering.unsupported(
                     node, "it is in training mode", "call model.eval() before export"
                 )
-        if node.op_type in ("Identity", "Dropout", "Cast"):
+        if node.op_type in ("Identity", "Dropout"):
             lowering.bind(output, *lowering.stored(value))
             return
         shape, new_shape = lowering.shape(value), lowering.shape(output)

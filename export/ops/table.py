@@ -22,6 +22,9 @@ from edgefactor.export.c_code.unary_code import CODES, unary_code
 from edgefactor.export.ir import Array, Graph, Op, Quantization, Tensor
 from edgefactor.export.numerics import IntArray
 from edgefactor.export.ops.family import (
+    BOOLEAN,
+    ONNX_BOOL,
+    ONNX_FLOAT,
     Family,
     Lowering,
     Node,
@@ -32,6 +35,8 @@ from edgefactor.export.ops.family import (
 )
 
 Reals = NDArray[np.float64]
+#: Float types of TensorProto.
+_ONNX_FLOATS = {1, 10, 11, 16}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,10 +44,13 @@ class Table(Op):
     """Input: activation of any shape.
 
     Attributes:
-        expression: Words in postfix order: ``x``, numbers, and the names in UNARY and BINARY.
+        expression: Words in postfix order: ``x``, numbers, and the names in UNARY, BINARY and
+            COMPARISONS.
+        boolean: Whether the values are 0 and 1 and stand for truth.
     """
 
     expression: str
+    boolean: bool = False
 
 
 def _erf(x: Reals) -> Reals:
@@ -52,8 +60,15 @@ def _erf(x: Reals) -> Reals:
 #: Word -> its function and its ONNX operator.
 UNARY: Mapping[str, tuple[Callable[[Reals], Reals], str]] = {
     "abs": (np.abs, "Abs"),
+    "acos": (np.arccos, "Acos"),
+    "acosh": (np.arccosh, "Acosh"),
+    "asin": (np.arcsin, "Asin"),
+    "asinh": (np.arcsinh, "Asinh"),
+    "atan": (np.arctan, "Atan"),
+    "atanh": (np.arctanh, "Atanh"),
     "ceil": (np.ceil, "Ceil"),
     "cos": (np.cos, "Cos"),
+    "cosh": (np.cosh, "Cosh"),
     "erf": (_erf, "Erf"),
     "exp": (np.exp, "Exp"),
     "floor": (np.floor, "Floor"),
@@ -64,8 +79,10 @@ UNARY: Mapping[str, tuple[Callable[[Reals], Reals], str]] = {
     "sigmoid": (lambda x: 1 / (1 + np.exp(-x)), "Sigmoid"),
     "sign": (np.sign, "Sign"),
     "sin": (np.sin, "Sin"),
+    "sinh": (np.sinh, "Sinh"),
     "softplus": (lambda x: np.logaddexp(x, 0), "Softplus"),
     "sqrt": (np.sqrt, "Sqrt"),
+    "tan": (np.tan, "Tan"),
     "tanh": (np.tanh, "Tanh"),
 }
 BINARY: Mapping[str, tuple[Callable[[Reals, Reals], Reals], str]] = {
@@ -77,6 +94,14 @@ BINARY: Mapping[str, tuple[Callable[[Reals, Reals], Reals], str]] = {
     "pow": (np.power, "Pow"),
     "sub": (np.subtract, "Sub"),
 }
+#: Their values are 1 and 0.
+COMPARISONS: Mapping[str, tuple[Callable[[Reals, Reals], Reals], str]] = {
+    "equal": (np.equal, "Equal"),
+    "greater": (np.greater, "Greater"),
+    "less": (np.less, "Less"),
+}
+#: Whether a value is not 0.
+TRUTH = "1 x 0 equal sub"
 
 _ELU = "x 0 max x exp 1 sub {alpha} mul 0 min add"
 _ROOT_2_OVER_PI = math.sqrt(2 / math.pi)
@@ -87,8 +112,11 @@ _FROM_ONNX: Mapping[str, str] = {
     "Elu": _ELU,
     "Gelu": "x 0.5 mul x 2 sqrt div erf 1 add mul",
     "Mish": "x x softplus tanh mul",
+    "Not": "1 x sub",
     "Selu": f"{_ELU} {{gamma}} mul",
+    "Shrink": ("x {bias} sub x {lambd} greater mul x {bias} add 0 {lambd} sub x greater mul add"),
     "Softsign": "x x abs 1 add div",
+    "ThresholdedRelu": "x x {alpha} greater mul",
 }
 #: What families of their own do.
 _ELSEWHERE = {"Abs", "Neg", "Sigmoid", "Tanh"}
@@ -96,6 +124,8 @@ _TANH_GELU = f"x 0.5 mul x 3 pow 0.044715 mul x add {_ROOT_2_OVER_PI!r} mul tanh
 _DEFAULTS: Mapping[str, Mapping[str, float]] = {
     "Celu": {"alpha": 1.0},
     "Elu": {"alpha": 1.0},
+    "Shrink": {"bias": 0.0, "lambd": 0.5},
+    "ThresholdedRelu": {"alpha": 1.0},
     "Selu": {"alpha": 1.67326319217681884765625, "gamma": 1.05070102214813232421875},
 }
 
@@ -115,6 +145,9 @@ def evaluate(expression: str, x: Reals) -> Reals:
             elif word in BINARY:
                 right = stack.pop()
                 stack.append(BINARY[word][0](stack.pop(), right))
+            elif word in COMPARISONS:
+                right = stack.pop()
+                stack.append(COMPARISONS[word][0](stack.pop(), right).astype(np.float64))
             else:
                 stack.append(x if word == "x" else np.full_like(x, float(word)))
     (value,) = stack
@@ -130,19 +163,31 @@ def table_codes(op: Table, x: Quantization, output: Quantization) -> IntArray:
     return np.asarray(np.clip(codes, numerics.INT8_MIN, numerics.INT8_MAX))
 
 
+def _changes_values(node: Node, lowering: Lowering) -> bool:
+    """Whether a Cast does anything to real values: truncate them or ask whether they are 0."""
+    kind = int(node.attributes["to"])
+    if kind == ONNX_BOOL:
+        return lowering.element_type(node.input(0)) != ONNX_BOOL
+    return kind not in _ONNX_FLOATS and lowering.element_type(node.input(0)) in _ONNX_FLOATS
+
+
 class TableFamily(Family):
-    """Exp, Log, Sqrt, Reciprocal, Erf, Gelu, Mish, Elu, Selu, Softplus and others; Pow."""
+    """Exp, Log, Sqrt, Erf, Gelu, Mish, Elu, Selu, Softplus and others; Pow; Not; Cast."""
 
     op = Table
-    onnx_ops = (*sorted(set(_FROM_ONNX) - _ELSEWHERE), "Pow")
+    onnx_ops = (*sorted(set(_FROM_ONNX) - _ELSEWHERE), "Cast", "Pow")
 
     def lower(self, node: Node, lowering: Lowering) -> None:
         tensor, perm = lowering.stored(node.input(0))
+        if node.op_type == "Cast" and not _changes_values(node, lowering):
+            lowering.bind(node.outputs[0], tensor, perm)
+            return
         result = lowering.emit(
             Table,
             [tensor],
             lowering.graph_shape(tensor),
             expression=self._expression(node, lowering),
+            boolean=node.op_type == "Not" or node.attributes.get("to") == ONNX_BOOL,
         )
         lowering.bind(node.outputs[0], result, perm)
 
@@ -158,11 +203,13 @@ class TableFamily(Family):
                     node, "its exponent is no single number", "use a constant exponent"
                 )
             return f"x {float(exponent.reshape(())[()])!r} pow"
+        if node.op_type == "Cast":
+            return TRUTH if node.attributes["to"] == ONNX_BOOL else "x sign x abs floor mul"
         if node.attributes.get("approximate", "none") == "tanh":
             return _TANH_GELU
         numbers = dict(_DEFAULTS.get(node.op_type, {}))
         numbers |= {key: float(node.attributes[key]) for key in numbers if key in node.attributes}
-        if numbers.get("alpha", 1.0) <= 0:
+        if numbers.get("alpha", 1.0) <= 0 and node.op_type != "ThresholdedRelu":
             lowering.unsupported(node, "its alpha is not positive", "use a positive alpha")
         return _FROM_ONNX[node.op_type].format(**numbers)
 
@@ -170,7 +217,7 @@ class TableFamily(Family):
         return inputs[0].shape
 
     def output_rule(self, op: Table) -> OutputRule:
-        return "free"
+        return BOOLEAN if op.boolean else "free"
 
     def reference(
         self, op: Table, inputs: Sequence[Tensor], output: Tensor, values: Sequence[Array]
@@ -186,6 +233,10 @@ class TableFamily(Family):
             elif word in BINARY:
                 right = stack.pop()
                 stack.append(builder.node(BINARY[word][1], [stack.pop(), right]))
+            elif word in COMPARISONS:
+                right = stack.pop()
+                holds = builder.node(COMPARISONS[word][1], [stack.pop(), right])
+                stack.append(builder.node("Cast", [holds], to=ONNX_FLOAT))
             elif word == "x":
                 stack.append(builder.read(op.inputs[0]))
             else:

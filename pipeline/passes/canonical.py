@@ -17,6 +17,10 @@ from onnx import helper
 from edgefactor.pipeline.passes.decompose import decompose
 from edgefactor.pipeline.passes.onnx_graph import OnnxGraph, attribute
 
+_BROADCASTING = {
+    "Add", "And", "Div", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Max", "Min",
+    "Mul", "Or", "Sub", "Where", "Xor",
+}  # fmt: skip
 _VIEWS = ("Flatten", "Squeeze", "Unsqueeze", "Reshape")
 
 
@@ -316,7 +320,7 @@ def _broadcasts(
     graph: OnnxGraph, reader: onnx.NodeProto, expand: onnx.NodeProto, shape: tuple[int, ...]
 ) -> bool:
     """Whether a reader of an Expand gives the same shape without it."""
-    if reader.op_type not in ("Add", "Sub", "Mul", "Div"):
+    if reader.op_type not in _BROADCASTING:
         return False
     shapes = [
         shape if name == expand.output[0] else graph.shapes.get(name, ()) for name in reader.input

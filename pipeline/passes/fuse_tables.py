@@ -109,6 +109,7 @@ def _step(graph: Graph) -> Graph | None:
             outputs=after.outputs,
             source=after.source,
             expression=joined[0],
+            boolean=isinstance(after, Table) and after.boolean,
         )
         return _replaced(graph, after, merged, joined[1])
     return None

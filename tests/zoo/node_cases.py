@@ -48,15 +48,34 @@ TABLE = REPOSITORY / "docs" / "onnx-node-tests.md"
 COMMAND = "python -m tests.zoo.node_cases"
 MIN_SQNR_DB = 20.0
 #: Operators whose inputs are all data; of the others the first one is, the rest are parameters.
-_ALL_DATA = {"Add", "Concat", "Einsum", "MatMul", "Max", "Mean", "Min", "Mul", "Sub", "Sum"}
+_ALL_DATA = {
+    "Add", "And", "Concat", "Einsum", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual",
+    "MatMul", "Max", "Mean", "Min", "Mul", "Or", "Sub", "Sum", "Where", "Xor",
+}  # fmt: skip
+#: Operators whose further inputs are numbers like the first one.
+_NUMBERS = {"Clip", "Div", "Pow"}
 #: What the onnx package on this machine may be newer than what ONNX Runtime runs.
 _OPSETS = range(7, 24)
-_OTHER_FLOATS = {onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE}
+_FLOATS = {
+    onnx.TensorProto.FLOAT,
+    onnx.TensorProto.FLOAT16,
+    onnx.TensorProto.BFLOAT16,
+    onnx.TensorProto.DOUBLE,
+}
 #: Tests that int8 cannot follow, whatever computes it.
 _BEYOND_INT8 = {
     "test_logsoftmax_large_number": "its inputs span 10,003, so one step of int8 is 39, and the "
     "result hangs on differences of 1",
+    **{
+        f"test_div_{kind}": "a division of integers, which truncates"
+        for kind in ("int8", "int16", "int32_trunc", "uint8", "uint16", "uint32", "uint64")
+    },
+    **{
+        name: "two inputs differ by less than a step of int8, and the result hangs on the order"
+        for name in ("test_greater_equal", "test_greater_equal_expanded", "test_less")
+    },
     "test_round": "its inputs lie at halves, where the result jumps, and int8 moves them",
+    "test_thresholdedrelu_example": "an input lies on the threshold, and int8 moves it",
     "test_softmax_large_number": "its inputs span 10,003, so one step of int8 is 39, and the "
     "result hangs on differences of 1",
 }
@@ -132,38 +151,51 @@ def claimed() -> tuple[Case, ...]:
     return tuple(sorted(cases, key=lambda case: case.name))
 
 
-def in_float32(case: Case) -> Case:
-    """A test in other floats with their values in float32, which int8 cannot tell apart."""
+def as_reals(case: Case) -> Case:
+    """A test on real numbers: other floats and integers as the values that they are."""
     model = onnx.ModelProto()
     model.CopyFrom(case.model)
+    data = _data_inputs(case)
+    if set(case.kinds) <= _NUMBERS:
+        data = list(range(len(case.inputs)))
+    inputs = [_reals(a) if i in data else a for i, a in enumerate(case.inputs)]
+    changed = {info.name for i, info in enumerate(model.graph.input) if i in data}
+    # A type that only an output has is made by the operator, as a comparison makes truth.
+    kept = {onnx.TensorProto.BOOL}
     for info in (*model.graph.input, *model.graph.output):
-        if info.type.tensor_type.elem_type in _OTHER_FLOATS:
-            info.type.tensor_type.elem_type = onnx.TensorProto.FLOAT
+        kind = info.type.tensor_type
+        if (info.name in changed or info in model.graph.output) and kind.elem_type not in kept:
+            kind.elem_type = onnx.TensorProto.FLOAT
     return replace(
-        case,
-        model=model,
-        inputs=tuple(map(_in_float32, case.inputs)),
-        expected=tuple(map(_in_float32, case.expected)),
+        case, model=model, inputs=tuple(inputs), expected=tuple(map(_reals, case.expected))
     )
 
 
-def _in_float32(array: NDArray[Any]) -> NDArray[Any]:
-    other = isinstance(array, np.ndarray) and array.dtype in (np.float16, np.float64)
-    return array.astype(np.float32) if other else array
+def _reals(array: Any) -> Any:
+    """Numbers in float32 where that holds them."""
+    if isinstance(array, onnx.TensorProto) and array.data_type in _FLOATS:
+        array = numpy_helper.to_array(array)
+    if isinstance(array, np.generic):
+        array = np.asarray(array)
+    numbers = isinstance(array, np.ndarray) and (
+        array.dtype.kind in "fiub" or array.dtype.name == "bfloat16"
+    )
+    return array.astype(np.float32) if numbers else array
 
 
-def _require_float(case: Case) -> None:
+def _require_reals(case: Case) -> None:
     for info in (*case.model.graph.input, *case.model.graph.output):
         kind = info.type.WhichOneof("value")
         if kind != "tensor_type":
             raise LeftOutError(f"a {kind.removesuffix('_type')}, not a tensor")
     data = [case.inputs[i] for i in _data_inputs(case)]
     for array in (*data, *case.expected):
+        if isinstance(array, onnx.TensorProto):
+            found = onnx.TensorProto.DataType.Name(array.data_type)
+            raise LeftOutError(f"elements of type {found}, which stand for no plain numbers here")
         if not isinstance(array, np.ndarray) or array.dtype != np.float32:
             found = getattr(array, "dtype", type(array).__name__)
-            raise LeftOutError(
-                f"element type {found}; activations are float32 before they are int8"
-            )
+            raise LeftOutError(f"elements of type {found}, which are no numbers")
         if not np.isfinite(array).all():
             raise LeftOutError("a value that is not finite, which int8 cannot hold")
         if array.size == 0:
@@ -176,7 +208,11 @@ def _data_inputs(case: Case) -> list[int]:
     for node in case.model.graph.node:
         if node.op_type in _ALL_DATA:
             data.update(node.input)
-    return [i for i, info in enumerate(case.model.graph.input) if info.name in data]
+    return [
+        i
+        for i, (info, array) in enumerate(zip(case.model.graph.input, case.inputs, strict=True))
+        if info.name in data and (i == 0 or np.ndim(array) > 0)
+    ]
 
 
 def prepared(case: Case) -> tuple[onnx.ModelProto, dict[str, Real]]:
@@ -251,8 +287,8 @@ def run(case: Case) -> Result:
     """
     if case.name in _BEYOND_INT8:
         raise LeftOutError(_BEYOND_INT8[case.name])
-    case = in_float32(case)
-    _require_float(case)
+    case = as_reals(case)
+    _require_reals(case)
     model, feeds = prepared(case)
     if not feeds:
         raise LeftOutError("no input is an activation")

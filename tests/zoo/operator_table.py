@@ -13,7 +13,7 @@ from edgefactor.export import ops
 from edgefactor.export.c_code.layer_code import CTarget, IsaFeatures
 from edgefactor.export.functions.recurrence import GATES
 from edgefactor.export.ir import Graph, Quantization
-from edgefactor.export.ops import table
+from edgefactor.export.ops import compare, table
 from edgefactor.export.tflite_writer import write_tflite
 from edgefactor.export.validate import validate
 from edgefactor.pipeline.lower import lower
@@ -89,10 +89,32 @@ def _recurrent(kind: str, **attributes: object) -> Example:
     return add
 
 
+def _compared(kind: str) -> Example:
+    return lambda net, x, z: net.node(
+        "Cast", [net.node(kind, [x, z], net.shape(x))], net.shape(x), to=1
+    )
+
+
+def _where(net: Network, x: str, z: str) -> str:
+    condition = net.node("Greater", [x, z], net.shape(x))
+    return net.node("Where", [condition, x, z], net.shape(x))
+
+
+def _of_truth(kind: str) -> Example:
+    def add(net: Network, x: str, z: str) -> str:
+        first, second = (net.node(name, [x, z], net.shape(x)) for name in ("Less", "Equal"))
+        inputs = [first] if kind == "Not" else [first, second]
+        return net.node("Cast", [net.node(kind, inputs, net.shape(x))], net.shape(x), to=1)
+
+    return add
+
+
 #: ONNX operator -> shape of its input and what adds it.
 EXAMPLES: dict[str, tuple[tuple[int, ...], Example]] = {
     "Abs": (_MAP, _same("Abs")),
     "Add": (_MAP, _pair("Add")),
+    **{kind: (_MAP, _compared(kind)) for kind in compare.FAMILY.onnx_ops if kind != "Xor"},
+    **{kind: (_MAP, _of_truth(kind)) for kind in ("And", "Not", "Or", "Xor")},
     "AveragePool": (_MAP, _to("AveragePool", (1, 4, 3, 3), kernel_shape=[2, 2], strides=[2, 2])),
     "BatchNormalization": (_MAP, _batch_norm),
     "Cast": (_MAP, _same("Cast", to=1)),
@@ -180,11 +202,16 @@ EXAMPLES: dict[str, tuple[tuple[int, ...], Example]] = {
     "Transpose": (_MAP, _to("Transpose", (1, 4, 6, 6), perm=[0, 1, 3, 2])),
     "Unsqueeze": ((1, 4, 6), _with("Unsqueeze", [[1]], (1, 1, 4, 6))),
     "Upsample": (_MAP, _upsample),
+    "Where": (_MAP, _where),
     "Pow": (
         _MAP,
         lambda net, x, z: net.node("Pow", [x, net.constant(np.float32(3))], net.shape(x)),
     ),
-    **{kind: (_MAP, _same(kind)) for kind in table.FAMILY.onnx_ops if kind != "Pow"},
+    **{
+        kind: (_MAP, _same(kind))
+        for kind in table.FAMILY.onnx_ops
+        if kind not in ("Cast", "Not", "Pow")
+    },
 }
 #: Later operator sets than the one that PyTorch's exporter writes.
 _OPSETS = {"Gelu": 20, "Upsample": 9}
@@ -198,7 +225,8 @@ def int8_example(kind: str) -> Graph:
     net.shapes = {"x": shape, "z": shape}
     first = add(net, "x", "z")
     outputs = list(dict.fromkeys([first, *net.nodes[-1].output]))
-    net.inputs = [name for name in net.inputs if name in net.nodes[-1].input]
+    read = {name for node in net.nodes for name in node.input}
+    net.inputs = [name for name in net.inputs if name in read]
     edited = OnnxGraph(net.model(outputs, opset=_OPSETS.get(kind, OPSET)))
     decompose(edited)
     divide_by_reciprocals(edited)

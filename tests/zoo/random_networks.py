@@ -59,6 +59,7 @@ class Network:
         draw: Decides.
         generator: Gives weights.
         shapes: Shape of every activation, in order.
+        truths: Those that are truth values.
     """
 
     draw: Draw
@@ -67,6 +68,7 @@ class Network:
     nodes: list[onnx.NodeProto] = field(default_factory=list)
     constants: list[onnx.TensorProto] = field(default_factory=list)
     inputs: list[str] = field(default_factory=list)
+    truths: set[str] = field(default_factory=set)
 
     def choose(self, options: Sequence[T]) -> T:
         return options[self.draw.integer(0, len(options) - 1)]
@@ -88,6 +90,16 @@ class Network:
         self.nodes.append(helper.make_node(kind, inputs, names, name=f"n{number}", **attributes))
         self.shapes.update(zip(names, shapes, strict=True))
         return names[0]
+
+    def truth(self, kind: str, inputs: Sequence[str], shape: Shape) -> str:
+        """A node of truth values, which few operators take."""
+        self.truths.add(name := self.node(kind, inputs, shape))
+        return name
+
+    @property
+    def numbers(self) -> dict[str, Shape]:
+        """The activations that any operator takes."""
+        return {name: shape for name, shape in self.shapes.items() if name not in self.truths}
 
     def shape(self, value: str) -> Shape:
         return self.shapes[value]
@@ -389,7 +401,7 @@ def _concat(net: Network, x: str) -> None:
     rest = shape[:axis] + shape[axis + 1 :]
     fitting = [
         name
-        for name, other in net.shapes.items()
+        for name, other in net.numbers.items()
         if len(other) == len(shape) and other[:axis] + other[axis + 1 :] == rest
     ]
     parts = [x, net.choose(fitting)]
@@ -426,10 +438,34 @@ def _reduce(net: Network, x: str) -> None:
 
 def _binary(net: Network, x: str) -> None:
     kind, shape = net.choose(["Add", "Sub", "Mul", "Max", "Min"]), net.shape(x)
-    fitting = [name for name, other in net.shapes.items() if _broadcasts(shape, other)]
+    fitting = [name for name, other in net.numbers.items() if _broadcasts(shape, other)]
     other = net.choose(fitting)
     pair = [x, other] if net.flag() else [other, x]
     net.node(kind, pair, tuple(np.broadcast_shapes(shape, net.shape(other))))
+
+
+def _where(net: Network, x: str) -> None:
+    """A choice between two values, or a value and a number, by comparisons."""
+    shape = net.shape(x)
+    fitting = [name for name, other in net.numbers.items() if _broadcasts(shape, other)]
+    other = net.choose(fitting)
+    whole = tuple(np.broadcast_shapes(shape, net.shape(other)))
+    kind = net.choose(["Greater", "GreaterOrEqual", "Less", "LessOrEqual"])
+    against = other if net.flag() else net.constant(np.float32(net.generator.uniform(-1, 1)))
+    truth = whole if against == other else shape
+    condition = net.truth(kind, [x, against], truth)
+    join = net.choose(["", "Not", "And", "Or"])
+    if join == "Not":
+        condition = net.truth("Not", [condition], truth)
+    elif join:
+        second = net.truth("Less", [x, other], whole)
+        truth, condition = whole, net.truth(join, [condition, second], whole)
+    if net.flag():
+        net.node("Where", [condition, x, other], whole)
+    elif net.flag():
+        net.node("Where", [condition, net.constant(np.float32(0.5)), other], whole)
+    else:
+        net.node("Cast", [condition], truth, to=1)
 
 
 def _with_constant(net: Network, x: str) -> None:
@@ -451,8 +487,7 @@ def _broadcasts(shape: Shape, other: Shape) -> bool:
 STEPS: dict[int, tuple[Callable[[Network, str], None], ...]] = {}
 _ANY = (
     _dense, _product, _table, _unary, _unary_with_numbers, _softmax, _transpose, _reshape, _slice,
-    _take,
-    _split, _concat, _pad, _reduce, _binary, _binary, _with_constant,
+    _take, _split, _concat, _pad, _reduce, _binary, _binary, _where, _with_constant,
 )  # fmt: skip
 STEPS[2] = _ANY
 STEPS[3] = (*_ANY, _conv, _conv, _conv_transpose, _pool, _batch_norm, _global_pool)
@@ -470,14 +505,14 @@ def random_network(draw: Draw, seed: int) -> onnx.ModelProto:
         net.inputs.append(f"x{index}")
         net.shapes[f"x{index}"] = shape
     for _ in range(draw.integer(1, 8)):
-        ready = [name for name, shape in net.shapes.items() if 2 <= len(shape) <= 4]
+        ready = [name for name, shape in net.numbers.items() if 2 <= len(shape) <= 4]
         # The newest values more often, so that networks are deep as well as wide.
         value = net.choose([*ready, *ready[-2:], ready[-1]])
         net.choose(STEPS[len(net.shape(value))])(net, value)
     if not net.nodes:
         net.node("Relu", [net.inputs[0]], net.shape(net.inputs[0]))
     read = {name for node in net.nodes for name in node.input}
-    computed = [name for node in net.nodes for name in node.output]
+    computed = [n for node in net.nodes for n in node.output if n not in net.truths]
     outputs = [name for name in computed if name not in read or draw.integer(0, 5) == 5]
     net.inputs = [name for name in net.inputs if name in read]
     return net.model(outputs)

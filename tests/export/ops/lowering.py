@@ -43,7 +43,11 @@ def run_float(model: onnx.ModelProto, feeds: dict[str, Real]) -> Real:
     session = onnxruntime.InferenceSession(
         model.SerializeToString(), providers=["CPUExecutionProvider"]
     )
-    return session.run(["y"], feeds)[0]
+    types = {entry.name: entry.type for entry in session.get_inputs()}
+    typed = {
+        name: array > 0 if types[name] == "tensor(bool)" else array for name, array in feeds.items()
+    }
+    return np.asarray(session.run(["y"], typed)[0], np.float32)
 
 
 def check_lowering(model: onnx.ModelProto, *, tflite: bool = True, reach: float = 3.0) -> Graph:
@@ -56,6 +60,9 @@ def check_lowering(model: onnx.ModelProto, *, tflite: bool = True, reach: float 
     feeds = {
         port.name: generator.uniform(-3, 3, port.shape).astype(np.float32) for port in graph.inputs
     }
+    for info in model.graph.input:
+        if info.type.tensor_type.elem_type == onnx.TensorProto.BOOL:
+            feeds[info.name] = (feeds[info.name] > 0).astype(np.float32)
     expected = run_float(model, feeds)
     found = run_float(write_onnx(graph), feeds)
     assert found.shape == expected.shape

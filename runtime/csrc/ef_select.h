@@ -1,0 +1,34 @@
+/* Elements of one tensor or of another, as a third says; all broadcast against each other. `out`
+ * may be an operand of its own size.
+ *
+ * Four nested loops, the innermost last. Steps count elements; a step of 0 repeats an element. An
+ * operand that is constant lies in its constant and the pointer passed for it is not used. */
+#ifndef EF_SELECT_H
+#define EF_SELECT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct ef_select_args {
+    int32_t sizes[4];
+    int32_t condition_steps[4];
+    int32_t steps1[4];
+    int32_t steps2[4];
+    const int8_t *condition; /* NULL: it is passed in */
+    const int8_t *constant1;
+    const int8_t *constant2;
+} ef_select_args;
+
+/* Where the condition is not 0, in1, elsewhere in2. */
+void ef_select_s8(const ef_select_args *a, const int8_t *condition, const int8_t *in1,
+                  const int8_t *in2, int8_t *out);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
