@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from curve_drawing import draw, table
 from curve_points import IMAGES, POINTS, Point
 from resnet20 import HERE, checkpoint, cpu_seconds, images
 
@@ -165,6 +166,10 @@ def main() -> None:
             f"({entry['cpu_seconds']:.0f} s CPU)",
             flush=True,
         )
+    entries = read(arguments.results)
+    if entries:
+        draw(entries, arguments.picture)
+        print(table(entries))
 
 
 if __name__ == "__main__":

@@ -161,7 +161,7 @@ POINTS: tuple[Point, ...] = (
     *(_scalar(values) for values in (16, 8, 4)),
     *(_pruned(keep) for keep in (0.5, 0.3, 0.15)),
     *_factors("Tucker-2", "tucker", {f"rank {r}": f"rank = {r}" for r in (0.5, 0.35)}),
-    *_factors("CP", "cp", {f"rank {r} of all": f"rank = {r}" for r in (0.3, 0.15)}),
+    *_factors("CP", "cp", {f"rank {r} of all": f"rank = {r}" for r in (0.3,)}),
     *_factors("spatial", "spatial", {f"rank {r}": f"rank = {r}" for r in (0.33, 0.2)}),
     *_factors(
         "depthwise separable",
@@ -187,7 +187,7 @@ POINTS: tuple[Point, ...] = (
                 ]
             ),
         )
-        for taps in ("attention", "attention-2", "attention-shared")
+        for taps in ("attention", "attention-2")
     ),
     *_separable_then(
         "SVD after separable", "svd", {f"rank {r}": f"rank = {r}" for r in (0.5, 0.25)}
@@ -208,7 +208,7 @@ POINTS: tuple[Point, ...] = (
                 ]
             ),
         )
-        for keep in (0.75, 0.5, 0.25)
+        for keep in (0.75, 0.5)
     ),
     *(_budget(kilobytes) for kilobytes in (110, 80)),
     _vectors("d = 2", ('["layer*"]', 2)),

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from edgefactor.pipeline.compress.context import TrainingOptions
+from edgefactor.pipeline.compress.context import TrainingOptions, evaluating
 from edgefactor.pipeline.inputs.data import Dataset
 
 
@@ -17,16 +17,25 @@ class Samples:
         options: Batch size, samples, augmentation.
         seed: Of this training.
         device: Where batches are made.
+        channels_last: Whether images lie with their channels last in memory.
     """
 
     def __init__(
-        self, data: Dataset, options: TrainingOptions, seed: int, device: torch.device
+        self,
+        data: Dataset,
+        options: TrainingOptions,
+        seed: int,
+        device: torch.device,
+        *,
+        channels_last: bool = False,
     ) -> None:
         self.count = min(options.samples or data.samples, data.samples)
         self._batch = min(options.batch, self.count)
         self._augment = options.augment
         self._seed = seed
-        self._inputs = tuple(torch.from_numpy(array).to(device) for array in data.inputs)
+        inputs = tuple(torch.from_numpy(array).to(device) for array in data.inputs)
+        self._channels_last = channels_last
+        self._inputs = tuple(map(_channels_last, inputs)) if channels_last else inputs
         self._all = data.samples
 
     @property
@@ -50,7 +59,8 @@ class Samples:
         if self._augment == "none":
             return inputs
         reach, mirror = (4, True) if self._augment == "crop-flip" else (2, False)
-        return tuple(_moved(x, reach, mirror=mirror) if x.ndim == 4 else x for x in inputs)
+        moved = tuple(_moved(x, reach, mirror=mirror) if x.ndim == 4 else x for x in inputs)
+        return moved if self._channels_last else tuple(x.contiguous() for x in moved)
 
 
 def _moved(images: Tensor, reach: int, *, mirror: bool) -> Tensor:
@@ -66,4 +76,28 @@ def _moved(images: Tensor, reach: int, *, mirror: bool) -> Tensor:
     rows, columns = rows.to(images.device), columns.to(images.device)
     number = torch.arange(count, device=images.device)[:, None, None]
     # Indexing puts the channel last, between advanced indices.
-    return padded[number, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2).contiguous()
+    return padded[number, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+
+
+def _channels_last(x: Tensor) -> Tensor:
+    return x.to(memory_format=torch.channels_last) if x.ndim == 4 else x
+
+
+def takes_channels_last(model: nn.Module, inputs: tuple[Tensor, ...]) -> bool:
+    """Whether a model runs on images that lie with their channels last in memory.
+
+    PyTorch's convolutions and pools train up to a third faster so on a CPU, with the same results
+    but for rounding. A model that views its maps as rows cannot.
+
+    Args:
+        model: Any model.
+        inputs: A few samples.
+    """
+    if not any(x.ndim == 4 and x.device.type == "cpu" for x in inputs):
+        return False
+    try:
+        with evaluating(model), torch.no_grad():
+            model(*map(_channels_last, inputs))
+    except RuntimeError:
+        return False
+    return True

@@ -28,7 +28,7 @@ from edgefactor.pipeline.compress.context import (
     training_mode,
 )
 from edgefactor.pipeline.compress.losses import Loss
-from edgefactor.pipeline.compress.samples import Samples
+from edgefactor.pipeline.compress.samples import Samples, takes_channels_last
 
 #: Evaluation samples behind the accuracy of a progress line.
 PROGRESS_SAMPLES = 1000
@@ -116,7 +116,13 @@ class _Run:
         options, context = self.options, self.context
         assert context.train is not None
         seed = context.seed * 1_009 + number
-        samples = Samples(context.train, options, seed, context.device)
+        samples = Samples(
+            context.train,
+            options,
+            seed,
+            context.device,
+            channels_last=takes_channels_last(self.model, context.inputs(2)),
+        )
         per_epoch = samples.steps_per_epoch
         steps = max(1, round(options.epochs * per_epoch))
         saved = checkpoints.load(number)

@@ -10,7 +10,7 @@ from torch import nn
 from edgefactor.errors import DataError, OptionError
 from edgefactor.pipeline.compress.checkpoints import Checkpoints
 from edgefactor.pipeline.compress.context import TrainingOptions
-from edgefactor.pipeline.compress.samples import Samples
+from edgefactor.pipeline.compress.samples import Samples, takes_channels_last
 from tests.pipeline.compress.small_nets import context, network, task
 
 OPTIONS = TrainingOptions(epochs=3, batch=64, learning_rate=2e-3)
@@ -143,6 +143,39 @@ def test_distillation_uses_both() -> None:
     ctx = context(task(), teacher=network(3))
     losses = ctx.trainer.fit(network(), replace(OPTIONS, loss="distill"), ctx, label="distill")
     assert losses[-1] < losses[0]
+
+
+class _Rows(nn.Module):
+    """Views maps as rows, which must lie in memory channel by channel."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(1, 3, 3)
+        self.fc = nn.Linear(108, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.fc(self.conv(x).view(len(x), -1))
+
+
+def test_layout_in_memory_is_one_that_the_model_takes() -> None:
+    ctx = context(task())
+    assert takes_channels_last(network(), ctx.inputs(2))
+    assert not takes_channels_last(_Rows(), ctx.inputs(2))
+    rows = torch.zeros(2, 64)
+    assert not takes_channels_last(nn.Linear(64, 4), (rows,))
+    losses = ctx.trainer.fit(_Rows(), OPTIONS, ctx, label="test")
+    assert losses[-1] < losses[0]
+
+
+@pytest.mark.parametrize("augment", ["none", "shift"])
+def test_both_layouts_hold_the_same_images(augment: str) -> None:
+    options, batches = TrainingOptions(epochs=1, augment=augment), []
+    for last in (False, True):
+        torch.manual_seed(0)
+        samples = Samples(task(64), options, 0, torch.device("cpu"), channels_last=last)
+        batches.append(samples.take(torch.arange(20))[0])
+    assert torch.equal(*batches)
+    assert batches[1].stride(1) == 1 and batches[0].is_contiguous()
 
 
 def test_augmentation_moves_and_mirrors_whole_images() -> None:
