@@ -65,15 +65,14 @@ FIGURES = Path(__file__).with_name("cmsis_nn_figures.toml")
 TARGETS = ("cortex-m4", "cortex-m0plus", "cortex-m55")
 PREFIX = "kernels"
 SAMPLES = 4
-KEPT = 0.1
 Change = Callable[[Graph, Mapping[str, Moments]], Graph]
 
 
-def pruned(graph: Graph, moments: Mapping[str, Moments]) -> Graph:
-    """A tenth of the weights is left, in 15 values."""
+def pruned(graph: Graph, moments: Mapping[str, Moments], *, kept: float) -> Graph:
+    """This share of each layer's weights is left, the largest ones, in 15 values."""
 
     def change(op: Conv2D, codes: Codes, cost: Floats) -> Codes:
-        limit = np.quantile(np.abs(codes), 1 - KEPT)
+        limit = np.quantile(np.abs(codes), 1 - kept)
         left = np.where(np.abs(codes) > limit, codes, 0)
         weights = code_weights(left, cost)
         weights[128] = 0
@@ -90,10 +89,12 @@ FORMS: dict[str, tuple[str, Change | None]] = {
     "4 bits": ("uniform", partial(share_uniform, bits=4)),
     "2 bits": ("uniform", partial(share_uniform, bits=2)),
     "vectors of 4": ("vector4", partial(share_vectors, width=4)),
-    "10 % left": ("sparse", pruned),
+    "10 % left": ("sparse", partial(pruned, kept=0.1)),
+    "16 values, Huffman": ("huffman", partial(share_codes, values=16)),
+    "10 % left, Huffman": ("huffman", partial(pruned, kept=0.1)),
 }
 """What the weights become: the encoding, and how codes that it fits are made."""
-SHOWN = ("int8", "16 values", "4 bits", "vectors of 4", "10 % left")
+SHOWN = ("int8", "16 values", "4 bits", "vectors of 4", "10 % left", "16 values, Huffman")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,8 @@
     python benchmarks/networks.py [--shared DIR] [--target NAME ...] [--network NAME ...] [--json]
 
 Each network as it is (int8), with every layer's weights clustered to 16 values by plain k-means,
-and with weights shared at export: 4 bits evenly spaced, and 256 vectors of 4.
+and with weights shared at export: 4 bits evenly spaced, and 256 vectors of 4. "half of 16 values"
+has the smaller half of the weights at 0: what ``--optimize size`` stores in Huffman codes.
 Before anything is counted, every tensor is compared with the NumPy reference. All counts are exact.
 """
 
@@ -21,6 +22,7 @@ from typing import Any
 import click
 import numpy as np
 import torch
+from kernels import pruned
 from rich.console import Console
 from rich.table import Table
 from shared_models import DEFAULT_FOLDER, Network, load_network
@@ -112,6 +114,9 @@ FORMS: dict[str, Callable[[Network, Path], Graph]] = {
     "vectors of 4": lambda network, folder: int8_graph(
         network, network.weights, partial(share_vectors, width=4)
     ),
+    "half of 16 values": lambda network, folder: int8_graph(
+        network, network.weights, partial(pruned, kept=0.5)
+    ),
 }
 
 
@@ -189,7 +194,7 @@ def show(rows: list[Row]) -> None:
 @click.option("--network", "networks", multiple=True, default=NETWORKS, show_default=True)
 @click.option("--optimize", "policies", multiple=True, default=("balanced",), show_default=True)
 @click.option(
-    "--form", "forms", multiple=True, help="Weights: int8, 16 values, 4 bits, vectors of 4."
+    "--form", "forms", multiple=True, help=f"Weights: {', '.join(FORMS)}; all by default."
 )
 @click.option("--json", "as_json", is_flag=True)
 def main(shared: Path, as_json: bool, **chosen: Any) -> None:

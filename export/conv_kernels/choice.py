@@ -49,6 +49,7 @@ from edgefactor.export.conv_kernels.geometry import (
     ConvProof,
     prove_ranges,
 )
+from edgefactor.export.conv_kernels.huffman import HUFFMAN_VARIANTS
 from edgefactor.export.conv_kernels.mve import CONV_MVE, DENSE_4BIT_MVE, DEPTHWISE_MVE
 from edgefactor.export.conv_kernels.packing import padding_code, table_bytes
 from edgefactor.export.conv_kernels.portable import CONV, DEPTHWISE, REFERENCE
@@ -82,6 +83,7 @@ VARIANTS: tuple[Variant, ...] = (
     DENSE_SWAR,
     DENSE_SUMS,
     DEPTHWISE_SWAR,
+    *HUFFMAN_VARIANTS,
 )
 """What a layer may get."""
 ALL_VARIANTS = (*VARIANTS, REFERENCE)
@@ -93,6 +95,8 @@ DEFAULT_SCRATCH_BYTES = 8192
 STRIP_SLACK = {"speed": 1.0, "balanced": 1.05, "size": 1.25}
 # "balanced" takes the smallest flash among the options that are no slower than this.
 BALANCED_SLOWDOWN = 2.5
+# "size" takes Huffman codes, which are slow, where they leave no more than this of the flash.
+HUFFMAN_GAIN = 0.9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -141,7 +145,9 @@ def choose_conv(
         input_name: Graph tensor that the call reads.
         features: What the target offers.
         optimize: "size" takes the least flash, "speed" the fewest instructions, "balanced" the
-            least flash that costs no more than 2.5 times the fewest instructions.
+            least flash that costs no more than 2.5 times the fewest instructions. Only "size" takes
+            Huffman codes, where they save a tenth, or who asks for them: they are decoded again for
+            every strip.
         encoding: Only this encoding; None lets the cost model choose.
         kernel: Only this C function; None lets the cost model choose.
         scratch_limit: Scratch in bytes that may be used to be faster; less is taken where that
@@ -235,6 +241,12 @@ def _option(item: _Candidate | Alternative) -> Alternative:
 
 def _best(usable: list[_Candidate], optimize: str) -> _Candidate:
     """The policy, in one place."""
+    coded = [item for item in usable if item.encoding.lengths]
+    others = [item for item in usable if not item.encoding.lengths]
+    if coded and others:
+        least, without = (min(c.option.flash_bytes for c in part) for part in (coded, others))
+        worth = optimize == "size" and least <= HUFFMAN_GAIN * without
+        usable = coded if worth else others
     fastest = min(item.option.instructions for item in usable)
     if optimize == "speed":
         return min(usable, key=lambda c: (c.option.instructions, c.option.flash_bytes))

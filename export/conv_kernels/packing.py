@@ -141,7 +141,7 @@ def padding_code(encoding: Encoding) -> int:
 
 def encoded_bytes(order: Int8Array, encoding: Encoding, offset: int = 0) -> ByteArray:
     """Codes in a kernel's order as bytes. Raw values are stored with ``offset`` added."""
-    if encoding.bits == 8:
+    if encoding.bits == 8 and not encoding.lengths:
         return (order.astype(np.int16) + offset).astype(np.uint8)
     return encode(order, encoding)
 

@@ -141,7 +141,7 @@ def _pack_reference(order: Int8Array, encoding: Encoding) -> tuple[str, NDArray[
 
 REFERENCE = Variant(
     kernel="ef_conv2d_s8_ref",
-    sources=(*HEADERS, "ef_sparse.h", "ef_conv2d_s8_ref.c"),
+    sources=(*HEADERS, "ef_sparse.h", "ef_huffman.h", "ef_conv2d_s8_ref.c"),
     needs_dsp=False,
     why_not=lambda geometry, proof, encoding: "",
     order=lambda codes, geometry, padding: codes.reshape(geometry.out_c, -1),

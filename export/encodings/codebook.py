@@ -1,6 +1,6 @@
 """Weight encodings: how the int8 codes of a weight tensor lie in flash.
 
-The format is docs/weight-format.md, version 2; its decoder in C is ``runtime/csrc/ef_weights.h``.
+The format is docs/weight-format.md, version 3; its decoder in C is ``runtime/csrc/ef_weights.h``.
 An encoding is found from the integer codes themselves, so a model that any tool has clustered
 compresses too. Codebooks and their index streams follow Deep Compression (arXiv 1510.00149).
 """
@@ -11,6 +11,11 @@ import numpy as np
 
 from edgefactor.errors import DataError, OptionError
 from edgefactor.export.encodings.encoding import ByteArray, Encoding, Int8Array
+from edgefactor.export.encodings.huffman_code import (
+    decode_huffman,
+    encode_huffman,
+    huffman_encoding,
+)
 from edgefactor.export.encodings.sparse_code import sparse_encoding
 from edgefactor.export.encodings.vector_code import (
     WIDTHS,
@@ -38,7 +43,7 @@ __all__ = [
     "uniform_encoding",
 ]
 
-WEIGHT_FORMAT_VERSION = 2
+WEIGHT_FORMAT_VERSION = 3
 MAX_INDEX_BITS = 6
 DIGIT_BITS = (2, 4)
 
@@ -47,7 +52,7 @@ PACKED4 = Encoding(name="packed4", bits=4, table=(*range(8), *range(-8, 0)))
 SCALAR_NAMES = ("raw", "packed4", "codebook", "uniform")
 """What decoders of single codes read."""
 VECTOR_NAMES = tuple(f"vector{width}" for width in WIDTHS)
-ENCODING_NAMES = (*SCALAR_NAMES, *VECTOR_NAMES, "sparse")
+ENCODING_NAMES = (*SCALAR_NAMES, *VECTOR_NAMES, "sparse", "huffman")
 
 
 def codebook_encoding(codes: Int8Array) -> Encoding | None:
@@ -77,8 +82,8 @@ def uniform_encoding(codes: Int8Array) -> Encoding | None:
 def find_encodings(codes: Int8Array) -> tuple[Encoding, ...]:
     """The encodings of these codes that are worth considering, raw first.
 
-    Vectors and sparse weights only where they take less than raw ones: every small tensor is one of
-    few vectors.
+    Vectors, sparse and Huffman-coded weights only where they take less than raw ones: every small
+    tensor is one of few vectors.
 
     Args:
         codes: (O, ...), or flat for one row; not empty.
@@ -102,6 +107,7 @@ def fitting_encodings(codes: Int8Array) -> tuple[Encoding, ...]:
         uniform_encoding(codes),
         *(vector_encoding(codes, width) for width in WIDTHS),
         sparse_encoding(codes),
+        huffman_encoding(codes),
     )
     found += [encoding for encoding in others if encoding is not None]
     return tuple(found)
@@ -126,7 +132,8 @@ def named_encoding(name: str, codes: Int8Array) -> Encoding:
         found=f"{len(np.unique(codes))} distinct values in "
         f"[{int(codes.min())}, {int(codes.max())}]",
         expected="values in [-8, 7] for packed4, at most 64 distinct ones for codebook, 16 evenly "
-        "spaced ones for uniform, 256 distinct vectors for vector, half of all zero for sparse",
+        "spaced ones for uniform, 256 distinct vectors for vector, half of all zero for sparse, "
+        "64 distinct ones for huffman",
         hint="cluster the weights of this layer first, or let the exporter choose the encoding",
     )
 
@@ -136,6 +143,8 @@ def encode(codes: Int8Array, encoding: Encoding) -> ByteArray:
 
     Sparse weights have a codec of their own (``sparse_code``).
     """
+    if encoding.lengths:
+        return encode_huffman(codes, encoding)
     if encoding.width > 1:
         return encode_vectors(codes, encoding)
     if encoding.bits == 8:
@@ -157,6 +166,8 @@ def decode(data: ByteArray, encoding: Encoding, count: int) -> Int8Array:
     Raises:
         DataError: ``data`` has not exactly the bytes that ``count`` codes take.
     """
+    if encoding.lengths:
+        return decode_huffman(data, encoding, count)
     if len(data) != encoding.data_bytes(count):
         raise DataError(
             "The encoded weights have the wrong length.",

@@ -215,7 +215,11 @@ def _device_bytes(weight: NDArray[np.float32], record: WeightRecord) -> int:
     if not codes.size:
         return 0
     encodings = find_encodings(np.ascontiguousarray(codes))
-    return min(encoding.data_bytes(codes.size) + len(encoding.table) for encoding in encodings)
+    return min(
+        encoding.data_bytes(codes.size) + len(encoding.table)
+        for encoding in encodings
+        if not encoding.lengths  # only --optimize size takes Huffman codes
+    )
 
 
 def total(

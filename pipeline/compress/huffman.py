@@ -1,4 +1,4 @@
-"""Huffman codes in canonical form: lengths, codes, and both directions.
+"""Any symbols in Huffman codes of any length: what a compressed file takes.
 
 Deep Compression (arXiv 1510.00149, section 4) codes weight indices and index differences, each
 layer and each kind with a code of its own.
@@ -6,7 +6,6 @@ layer and each kind with a code of its own.
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -14,48 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgefactor.errors import DataError
+from edgefactor.export.encodings.huffman_code import canonical_codes, code_lengths
 
 Symbols = NDArray[np.int64]
-
-
-def code_lengths(counts: Mapping[int, int]) -> dict[int, int]:
-    """Bits of each symbol's code: no prefix code takes fewer bits in all (Huffman 1952).
-
-    Args:
-        counts: How often each symbol occurs; symbols that never do get no code.
-
-    Returns:
-        At least 1 bit for every symbol that occurs.
-    """
-    present = [(count, symbol) for symbol, count in sorted(counts.items()) if count > 0]
-    if len(present) == 1:
-        return {present[0][1]: 1}
-    lengths = {symbol: 0 for _, symbol in present}
-    # The number breaks ties, so that the same counts give the same code.
-    heap: list[tuple[int, int, tuple[int, ...]]] = [
-        (count, number, (symbol,)) for number, (count, symbol) in enumerate(present)
-    ]
-    heapq.heapify(heap)
-    number = len(heap)
-    while len(heap) > 1:
-        first, second = heapq.heappop(heap), heapq.heappop(heap)
-        merged = first[2] + second[2]
-        for symbol in merged:
-            lengths[symbol] += 1
-        heapq.heappush(heap, (first[0] + second[0], number, merged))
-        number += 1
-    return lengths
-
-
-def canonical_codes(lengths: Mapping[int, int]) -> dict[int, int]:
-    """The code of each symbol: counted upwards through lengths, then symbols."""
-    codes: dict[int, int] = {}
-    code, before = 0, 0
-    for length, symbol in sorted((length, symbol) for symbol, length in lengths.items()):
-        code <<= length - before
-        codes[symbol] = code
-        code, before = code + 1, length
-    return codes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

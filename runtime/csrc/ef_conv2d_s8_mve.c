@@ -51,6 +51,9 @@ void ef_conv2d_s8_mve(const ef_conv2d_args *a, const int8_t *in, int8_t *out, vo
     uint32_t ox = 0;
     uint32_t oy = 0;
 
+    if (weights->decoder != NULL && weights->decoder->prepare != NULL) {
+        weights->decoder->prepare(weights, scratch);
+    }
     for (uint32_t pixel = 0; pixel < pixels; pixel += a->strip_pixels) {
         const uint32_t left = pixels - pixel;
         const uint32_t n = left < a->strip_pixels ? left : a->strip_pixels;
@@ -78,7 +81,7 @@ void ef_conv2d_s8_mve(const ef_conv2d_args *a, const int8_t *in, int8_t *out, vo
                 const uint32_t first = (group * blocks + block) * codes;
                 const int8_t *w = (const int8_t *)weights->data + first;
                 if (weights->decoder != NULL) {
-                    weights->decoder->decode(weights, NULL, first, codes, tile);
+                    weights->decoder->decode(weights, scratch, first, codes, tile);
                     w = tile;
                 }
                 int8_t *target = out + pixel * a->out_c + oc;

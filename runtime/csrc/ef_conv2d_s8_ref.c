@@ -1,13 +1,16 @@
 #include "ef_conv2d.h"
+#include "ef_huffman.h"
 #include "ef_numerics.h"
 #include "ef_sparse.h"
 
 /* Any encoding, weights in OHWI order. */
 static int32_t weight_at(const ef_weights *weights, int32_t channel, int32_t taps, int32_t tap)
 {
-    return weights->gap_bits != 0
-               ? ef_sparse_value(weights, (uint32_t)channel, (uint32_t)tap)
-               : ef_weights_value(weights, (size_t)(channel * taps + tap));
+    if (weights->gap_bits != 0) {
+        return ef_sparse_value(weights, (uint32_t)channel, (uint32_t)tap);
+    }
+    return weights->width != 0 ? ef_weights_value(weights, (size_t)(channel * taps + tap))
+                               : ef_huffman_value(weights, (uint32_t)(channel * taps + tap));
 }
 
 /* The sum of one output element: the definition of the operator. */

@@ -1,11 +1,12 @@
 /* A weight tensor in flash and the decoder that turns a run of it into operands.
  *
- * Format (version 2, docs/weight-format.md): code i of the tensor, in the order that the kernel
+ * Format (version 3, docs/weight-format.md): code i of the tensor, in the order that the kernel
  * reads them, is the `bits` bits from bit i * bits on, counted from the least significant bit of
  * data[0] upwards. With 8 bits the code is the value; with 1 to 6 bits it is an index into a table
  * of 2^bits one-byte values. With a `width` of 2, 4 or 8 a code is a byte, an index into a table of
  * 256 vectors of so many consecutive weights. With `gap_bits` the weights are sparse: only those
- * that are not zero are stored, with their relative positions (ef_sparse.h).
+ * that are not zero are stored, with their relative positions (ef_sparse.h). With a `width` of 0
+ * the codes are Huffman codes of 1 to 8 bits (ef_huffman.h).
  * A kernel decodes a run of codes (a few output channels) at a time into its scratch, never a whole
  * tensor.
  *
@@ -38,7 +39,7 @@ typedef struct ef_weights {
     const uint8_t *table;      /* 2^bits or 256 * width bytes; NULL for values as they are */
     const ef_decoder *decoder; /* NULL: the kernel reads `data` as it is */
     uint16_t bits;             /* of a code or of a sparse weight's value */
-    uint8_t width;             /* weights per code */
+    uint8_t width;             /* weights per code; 0: codes of different lengths */
     uint8_t gap_bits;          /* of a sparse weight's relative position; 0: all are stored */
 } ef_weights;
 
@@ -77,6 +78,15 @@ extern const ef_decoder ef_decoder_vectors_blocks;
 
 /* The same, written as o8 words. The taps of a block are a multiple of 4. */
 extern const ef_decoder ef_decoder_vectors_o8;
+
+/* Huffman codes; writes one table byte per code. Runs that follow each other are decoded where the
+ * last one ended; any other begins again at the first code. The look-up table, with that place,
+ * takes EF_HUFFMAN_LUT_BYTES and is the kernel's scratch. */
+extern const ef_decoder ef_decoder_huffman;
+
+/* The same with codes in pairs (b, a), written as o8; count is even. */
+extern const ef_decoder ef_decoder_huffman_o8;
+#define EF_HUFFMAN_LUT_BYTES 532
 
 /* Code i, one at a time: the definition of the format, used by the _ref kernels. */
 static inline uint32_t ef_weights_code(const ef_weights *weights, size_t i)

@@ -32,6 +32,7 @@ CONV_FILES = (
     "ef_swar*.c",
     "ef_sums*.c",
     "ef_digits*.c",
+    "ef_huffman*.c",
     "ef_sparse_dot.c",
     "ef_vectors*.c",
 )

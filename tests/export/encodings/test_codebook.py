@@ -1,6 +1,8 @@
 """The weight format: its Python codec, and the same in C by every decoder."""
 
 import ctypes
+import itertools
+import operator
 
 import numpy as np
 import pytest
@@ -27,11 +29,18 @@ from edgefactor.export.encodings.codebook import (
     named_encoding,
     uniform_encoding,
 )
+from edgefactor.export.encodings.huffman_code import (
+    HEADER_BYTES,
+    LENGTH_BYTES,
+    code_lengths,
+    huffman_encoding,
+)
 from edgefactor.export.encodings.sparse_code import decode_sparse, encode_sparse, sparse_encoding
 from edgefactor.export.encodings.vector_code import WIDTHS, vector_encoding
 from tests.runtime.conv_library import Guarded, Weights, library
 
 LUT_BYTES = 512
+HUFFMAN_LUT_BYTES = 532
 
 
 @st.composite
@@ -227,3 +236,125 @@ def test_codes_that_do_not_fit_are_errors() -> None:
         encode(codes, PACKED4)
     with pytest.raises(DataError, match="length"):
         decode(np.zeros(3, np.uint8), RAW, 4)
+
+
+# ---- Huffman codes -------------------------------------------------------------------------------
+
+
+@st.composite
+def huffman_tensors(draw: st.DrawFn) -> tuple[np.ndarray, Encoding]:
+    """Codes of up to 64 values, from equally frequent to every one rarer than the one before."""
+    values = draw(st.lists(st.integers(-128, 127), min_size=1, max_size=64, unique=True))
+    fall = draw(st.sampled_from([1.0, 0.9, 0.5]))
+    count = draw(st.integers(1, 600))
+    rng = np.random.default_rng(draw(st.integers(0, 1000)))
+    shares = fall ** np.arange(len(values))
+    codes = rng.choice(np.array(values, np.int8), count, p=shares / shares.sum())
+    encoding = huffman_encoding(codes)
+    assert encoding is not None
+    return codes, encoding
+
+
+def least_cost(counts: list[int], most_bits: int) -> int:
+    """Fewest bits of a prefix code with a limit, by trying all lengths (Kraft's inequality)."""
+    options = itertools.product(range(1, most_bits + 1), repeat=len(counts))
+    return min(
+        sum(map(operator.mul, counts, lengths))
+        for lengths in options
+        if sum(2.0**-length for length in lengths) <= 1
+    )
+
+
+@settings(deadline=None, derandomize=True)
+@given(st.lists(st.integers(1, 500), min_size=2, max_size=6), st.integers(3, 5))
+def test_limited_codes_are_the_shortest(counts: list[int], most_bits: int) -> None:
+    lengths = code_lengths(dict(enumerate(counts)), most_bits)
+    assert max(lengths.values()) <= most_bits
+    assert sum(counts[symbol] * bits for symbol, bits in lengths.items()) == least_cost(
+        counts, most_bits
+    )
+
+
+def test_a_rare_value_has_a_code_of_eight_bits_at_most() -> None:
+    codes = np.repeat(np.arange(12), 2 ** np.arange(12)).astype(np.int8)
+    encoding = huffman_encoding(codes)
+    assert encoding is not None
+    assert (min(encoding.lengths), max(encoding.lengths)) == (1, 8)
+    assert sum(2.0**-length for length in encoding.lengths) == 1
+    np.testing.assert_array_equal(decode(encode(codes, encoding), encoding, codes.size), codes)
+
+
+@settings(deadline=None, derandomize=True)
+@given(huffman_tensors())
+def test_huffman_decoder_inverts_encoder(tensor: tuple[np.ndarray, Encoding]) -> None:
+    codes, encoding = tensor
+    data = encode(codes, encoding)
+    assert len(data) == encoding.stream_bytes == encoding.data_bytes(codes.size)
+    np.testing.assert_array_equal(decode(data, encoding, codes.size), codes)
+    with pytest.raises(DataError):
+        decode(data[:-1], encoding, codes.size)
+    with pytest.raises(DataError):
+        decode(data, encoding, codes.size + 8 * len(data))
+    with pytest.raises(DataError):
+        encode(np.setdiff1d(np.arange(-128, 128), codes).astype(np.int8)[:1], encoding)
+
+
+def runs_in_c(
+    name: str, data: np.ndarray, encoding: Encoding, runs: list[tuple[int, int]], bytes_each: int
+) -> list[np.ndarray]:
+    """What a decoder writes for several runs (first, count), one after the other."""
+    decoder = _Decoder.in_dll(library(), name)
+    stored, table = Guarded.holding(data), Guarded.holding(table_bytes(encoding))
+    weights = Weights(stored.address, table.address, None, encoding.code_bits, encoding.width, 0)
+    lut = Guarded(HUFFMAN_LUT_BYTES)
+    lut.bytes[:] = 0xA5
+    PREPARE(decoder.prepare)(ctypes.addressof(weights), lut.address)
+    found = []
+    for first, count in runs:
+        out = Guarded(count * bytes_each, bytes_each)
+        DECODE(decoder.decode)(ctypes.addressof(weights), lut.address, first, count, out.address)
+        found.append(out.bytes.copy())
+    return found
+
+
+@settings(deadline=None, derandomize=True)
+@given(huffman_tensors(), st.data())
+def test_huffman_decoders_equal_python(
+    tensor: tuple[np.ndarray, Encoding], data: st.DataObject
+) -> None:
+    codes, encoding = tensor
+    stored = encode(codes, encoding)
+    cuts = sorted(data.draw(st.lists(st.integers(0, codes.size), max_size=4)))
+    ends = [*cuts, codes.size]
+    runs = [(a, b - a) for a, b in zip([0, *cuts], ends, strict=True)]
+    runs += data.draw(st.permutations(runs))  # back and forth, too
+    found = runs_in_c("ef_decoder_huffman", stored, encoding, runs, 1)
+    for (first, count), part in zip(runs, found, strict=True):
+        np.testing.assert_array_equal(part.view(np.int8), codes[first : first + count])
+    pairs = [(first, count // 2 * 2) for first, count in runs]
+    found = runs_in_c("ef_decoder_huffman_o8", stored, encoding, pairs, 1)
+    for (first, count), part in zip(pairs, found, strict=True):
+        wanted = codes[first : first + count].reshape(-1, 2).astype(np.int32)
+        halves = (256 * wanted[:, 1] + wanted[:, 0]).astype(np.int16)
+        np.testing.assert_array_equal(part.view(np.int16), halves)
+
+
+@settings(deadline=None, derandomize=True)
+@given(huffman_tensors(), st.data())
+def test_huffman_decoders_read_nothing_past_a_damaged_or_short_stream(
+    tensor: tuple[np.ndarray, Encoding], data: st.DataObject
+) -> None:
+    # Guarded ends the test run at the first byte behind the data.
+    codes, encoding = tensor
+    stored = encode(codes, encoding)
+    cut = data.draw(st.integers(0, len(stored) - HEADER_BYTES))
+    short = stored[: HEADER_BYTES + cut].copy()
+    short[:LENGTH_BYTES] = list(cut.to_bytes(LENGTH_BYTES, "little"))
+    for at in data.draw(st.lists(st.integers(LENGTH_BYTES, len(short) - 1), max_size=6)):
+        short[at] ^= 1 << data.draw(st.integers(0, 7))
+    count = codes.size // 2 * 2 + 64
+    for name in ("ef_decoder_huffman", "ef_decoder_huffman_o8"):
+        (found,) = runs_in_c(name, short, encoding, [(0, count)], 1)
+        known = {value & 0xFF for value in encoding.table}
+        if name == "ef_decoder_huffman":
+            assert set(found.tolist()) <= known
