@@ -17,6 +17,7 @@ import click
 from edgefactor import __version__, signals, terminal
 from edgefactor.command import (
     FILE,
+    SHARE,
     SIZE,
     check_options,
     guard,
@@ -63,8 +64,10 @@ def commands() -> None:
 )
 @click.option(
     "--share",
-    type=click.IntRange(2, 64),
-    help="Leave so many distinct weights in each layer, without training; e.g. 16.",
+    type=SHARE,
+    metavar="VALUES|auto",
+    help="Leave so many distinct weights in each layer (2 to 64), without training; e.g. 16. "
+    "auto: as few as --flash asks for, layer by layer.",
 )
 @click.option(
     "--share-vectors",

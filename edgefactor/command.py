@@ -36,6 +36,7 @@ class _Parsed(click.ParamType[Any]):
 SHAPE = _Parsed("shape", config.parse_shape)
 SIZE = _Parsed("size", config.parse_size)
 NUMBERS = _Parsed("numbers", config.parse_numbers)
+SHARE = _Parsed("share", config.parse_share)
 FILE = click.Path(path_type=Path)
 
 

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from edgefactor.errors import OptionError
 
@@ -18,6 +19,7 @@ Progress = Callable[[str], None]
 
 CALIBRATION_METHODS = ("min-max", "percentile", "entropy", "mse")
 OPTIMIZE_POLICIES = ("balanced", "speed", "size")
+MOST_SHARED_VALUES = 64
 MICRONET_TASKS = ("cifar10", "cifar100", "imagenet")
 PROBE_PROGRAMS = ("auto", "openocd", "pyocd")
 DEFAULT_TARGET = "cortex-m4"
@@ -99,7 +101,8 @@ class ExportOptions(ModelOptions):
         normalization: From stored values to model inputs, for both kinds of data.
         calibration_method: One of `CALIBRATION_METHODS`; None for the default.
         optimize: One of `OPTIMIZE_POLICIES`.
-        share: Distinct weight values to leave in each layer, 2 to 64; None to share nothing.
+        share: Distinct weight values to leave in each layer, 2 to 64; "auto" for what the flash
+            budget asks for; None to share nothing.
         share_vectors: Weights per vector, 2, 4 or 8, of which each layer gets at most 256; None for
             no vectors.
         bits: 2 or 4: round the weights of each layer to so many evenly spaced values; None not to.
@@ -122,7 +125,7 @@ class ExportOptions(ModelOptions):
     normalization: Normalization = Normalization()
     calibration_method: str | None = None
     optimize: str = "balanced"
-    share: int | None = None
+    share: int | Literal["auto"] | None = None
     share_vectors: int | None = None
     bits: int | None = None
     keep: tuple[str, ...] = ()
@@ -239,6 +242,24 @@ def parse_size(text: str) -> int:
             "This is not a size in bytes", found=repr(text), expected="e.g. 262144, 256k or 256KiB"
         )
     return size_bytes
+
+
+def parse_share(text: str) -> int | Literal["auto"]:
+    """Reads a number of values, 2 to 64, or ``auto``.
+
+    Raises:
+        OptionError: If it is neither.
+    """
+    if text == "auto":
+        return "auto"
+    values = int(text) if text.isascii() and text.isdigit() else 0
+    if not 2 <= values <= MOST_SHARED_VALUES:
+        raise OptionError(
+            "This is no number of values",
+            found=repr(text),
+            expected=f"2 to {MOST_SHARED_VALUES}, or auto",
+        )
+    return values
 
 
 def parse_numbers(text: str) -> tuple[float, ...]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from edgefactor.export.ir import Graph
 from edgefactor.export.onnx_writer import write_onnx
 from edgefactor.export.validate import validate
-from edgefactor.pipeline.calibrate import DEFAULT_METHOD, METHODS, calibrate
+from edgefactor.pipeline.calibrate import DEFAULT_METHOD, METHODS, Sample, calibrate
 from edgefactor.pipeline.checking import ladder
 from edgefactor.pipeline.config import ExportOptions, Progress
 from edgefactor.pipeline.inputs.data import Dataset
@@ -84,10 +84,8 @@ def quantized(
         DataError: The network's values on the data are not finite.
         UnsupportedOperatorError: A sum of products could exceed 32 bits.
     """
-    taken = calibration.take(CALIBRATION_SAMPLES)
-    progress(f"calibrating on {taken.samples} samples")
-    names = [port.name for port in graph.inputs]
-    samples = [dict(zip(names, taken.sample(index), strict=True)) for index in range(taken.samples)]
+    samples = calibration_samples(graph, calibration)
+    progress(f"calibrating on {len(samples)} samples")
     method = next((m for m in METHODS if m == options.calibration_method), DEFAULT_METHOD)
     ranges = calibrate(graph, samples, method=method)
     progress("quantizing")
@@ -98,6 +96,13 @@ def quantized(
     progress(f"sharing weights: {form.text}")
     moments = observe_inputs(graph, samples[:SHARING_SAMPLES])
     return validate(form.apply(int8, moments), "share", quantized=True)
+
+
+def calibration_samples(graph: Graph, calibration: Dataset) -> list[Sample]:
+    """At most ``CALIBRATION_SAMPLES`` samples: input name -> array."""
+    taken = calibration.take(CALIBRATION_SAMPLES)
+    names = [port.name for port in graph.inputs]
+    return [dict(zip(names, taken.sample(index), strict=True)) for index in range(taken.samples)]
 
 
 def run_float(

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import onnx
 
+from edgefactor.errors import BudgetError, MissingToolError
 from edgefactor.export.c_code.layer_code import CTarget, IsaFeatures
 from edgefactor.export.c_writer import CSources, write_c
 from edgefactor.export.cmake_writer import write_cmake
@@ -21,7 +23,14 @@ from edgefactor.pipeline.bundle import C_FOLDER, FLOAT_ONNX, GRAPH, INT8_ONNX, R
 from edgefactor.pipeline.checking import ladder
 from edgefactor.pipeline.checking.checks import Extent, Limits, Subject, finish
 from edgefactor.pipeline.config import CheckOptions, ExportOptions, Progress
-from edgefactor.pipeline.float_stages import float_rungs, float_stages, quantized, run_float
+from edgefactor.pipeline.float_stages import (
+    SHARING_SAMPLES,
+    calibration_samples,
+    float_rungs,
+    float_stages,
+    quantized,
+    run_float,
+)
 from edgefactor.pipeline.inputs.example import choose_inputs, try_model
 from edgefactor.pipeline.inputs.samples import check_classes, no_data, read_data, settle_data
 from edgefactor.pipeline.load import load
@@ -29,6 +38,10 @@ from edgefactor.pipeline.memory_fit import arena_budget, fit_ram
 from edgefactor.pipeline.opened import open_bundle
 from edgefactor.pipeline.records import c_normalization, c_prefix, recorded, versions
 from edgefactor.pipeline.report import NotVerified, Report
+from edgefactor.pipeline.sharing_at_export.flash_budget import fit_flash
+from edgefactor.pipeline.sharing_at_export.share_codes import observe_inputs
+from edgefactor.runtime.emulator import EmulatedRunner
+from edgefactor.runtime.memory import flash_use
 from edgefactor.runtime.support import support_files
 from edgefactor.targets.catalogue import load_target
 from edgefactor.targets.description import Target
@@ -65,6 +78,18 @@ def export(options: ExportOptions, progress: Progress = lambda _: None) -> Repor
     int8 = quantized(stages.graph, data.calibration, options, progress)
     limits = Limits.of_export(options, target)
     c_target = _c_target(target, options.optimize, limits.ram_bytes)
+    if options.share == "auto":
+        samples = calibration_samples(stages.graph, data.calibration)
+        int8 = fit_flash(
+            int8,
+            observe_inputs(stages.graph, samples[:SHARING_SAMPLES]),
+            samples,
+            c_target,
+            lambda graph: _linked(graph, c_target, target),
+            flash_bytes=limits.flash_bytes,
+            keep=options.keep,
+            progress=progress,
+        )
     int8 = fit_ram(int8, c_target, progress)
     progress("writing ONNX, TFLite and C")
     sources = write_c(
@@ -147,6 +172,24 @@ def _extent(options: ExportOptions | CheckOptions, limits: Limits) -> Extent:
 def _c_target(target: Target, optimize: str, ram_bytes: int) -> CTarget:
     features = IsaFeatures(dsp=target.dsp, mve=target.mve, unaligned=target.unaligned)
     return CTarget(features=features, optimize=optimize, arena_bytes=arena_budget(ram_bytes))
+
+
+def _linked(graph: Graph, c_target: CTarget, target: Target) -> tuple[int, int] | None:
+    """Bytes of the smallest image with a network, and of its weights; None if none can be linked.
+
+    An image that is larger than the emulated board's flash counts as no image.
+    """
+    if target.board is None:
+        return None
+    sources = write_c(graph, c_target, prefix="net")
+    with TemporaryDirectory(prefix="edgefactor-") as place:
+        write_sources(Path(place), sources, target)
+        with EmulatedRunner(Path(place) / C_FOLDER, target) as runner:
+            try:
+                use = flash_use(runner.firmware(), sources.symbols)
+            except (MissingToolError, BudgetError):
+                return None
+    return use.total_bytes, use.weights_bytes
 
 
 def _write_files(

@@ -21,6 +21,7 @@ from edgefactor.pipeline.config import ExportOptions, Progress
 from edgefactor.pipeline.inputs.data import Dataset
 from edgefactor.pipeline.memory_fit import stripe_notes
 from edgefactor.pipeline.report import Accuracy, Gate, Report
+from edgefactor.pipeline.sharing_at_export.flash_budget import flash_notes
 from edgefactor.runtime.emulator import EmulatedRunner
 from edgefactor.targets.description import Target
 
@@ -120,7 +121,7 @@ def finish(
         gates=gates,
         verified=_verified(findings, accuracy, data),
         not_verified=tuple(findings.not_verified),
-        notes=(*findings.notes, *stripe_notes(int8)),
+        notes=(*findings.notes, *flash_notes(int8), *stripe_notes(int8)),
         stripes=recorded(int8),
     )
 

@@ -23,7 +23,7 @@ class Sharing:
 
 
 def sharing_of(options: ExportOptions) -> Sharing | None:
-    """The one form that is asked for, if any.
+    """The one form that is asked for, if any; ``--share auto`` is many (``flash_budget``).
 
     Raises:
         OptionError: More than one is asked for.
@@ -41,6 +41,8 @@ def sharing_of(options: ExportOptions) -> Sharing | None:
             found=" and ".join(asked),
             expected="one of them",
         )
+    if options.share == "auto":
+        return None
     for option, form in asked.items():
         text, function, name = form
         number = getattr(options, option.removeprefix("--").replace("-", "_"))

@@ -16,7 +16,7 @@ from edgefactor.export.ir import Graph
 from edgefactor.export.ops.conv import Conv2D
 from edgefactor.pipeline.sharing_at_export.share_codes import Codes, Floats, Moments, change_codes
 
-_LEAST_REPETITION = 8
+LEAST_REPETITION = 8
 _ROUNDS = 30
 _AT_ONCE = 4096
 """Vectors compared with the table at a time."""
@@ -84,7 +84,7 @@ def share_vectors(
     def change(op: Conv2D, codes: Codes, cost: Floats) -> Codes | None:
         taps = codes.size // codes.shape[0]
         depthwise = codes.shape[-1] == 1 and op.groups > 1
-        few = codes.size < _LEAST_REPETITION * MOST_VECTORS * width
+        few = codes.size < LEAST_REPETITION * MOST_VECTORS * width
         if depthwise or taps % width or few:
             return None
         vectors = codes.reshape(-1, width)

@@ -9,6 +9,7 @@ from edgefactor.pipeline.config import (
     InputShape,
     parse_numbers,
     parse_shape,
+    parse_share,
     parse_size,
 )
 
@@ -64,3 +65,10 @@ def test_wrong_options(wrong: dict[str, Any]) -> None:
 def test_default_output() -> None:
     assert ExportOptions(model=Path("a/net.pt")).bundle == Path("net-cortex-m4")
     assert ExportOptions(model=Path("net.pt"), target="b/my.toml").bundle == Path("net-my")
+
+
+def test_numbers_of_shared_values() -> None:
+    assert [parse_share(text) for text in ("2", "16", "64", "auto")] == [2, 16, 64, "auto"]
+    for text in ("1", "65", "-3", "16.0", "", "Auto", "²"):
+        with pytest.raises(OptionError, match="number of values"):
+            parse_share(text)

@@ -82,5 +82,8 @@ def test_one_form_at_a_time() -> None:
     chosen = sharing_of(ExportOptions(model="m.pt", share_vectors=4))
     assert chosen is not None
     assert "vectors of 4" in chosen.text
+    assert sharing_of(ExportOptions(model="m.pt", share="auto")) is None
+    with pytest.raises(OptionError, match="one way"):
+        sharing_of(ExportOptions(model="m.pt", share="auto", bits=4))
     with pytest.raises(OptionError, match="one way"):
         sharing_of(ExportOptions(model="m.pt", share=16, bits=4))

@@ -1,0 +1,165 @@
+"""``--share auto``: the best combination of forms for a size, and what it does to a network."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import json
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from edgefactor.errors import OptionError
+from edgefactor.export.c_code.code_cache import CodeCache
+from edgefactor.export.c_code.layer_code import CTarget, IsaFeatures
+from edgefactor.export.ir import Graph
+from edgefactor.export.ops.conv import Conv2D
+from edgefactor.export.ports import decode_outputs, encode_inputs
+from edgefactor.export.reference import run_samples
+from edgefactor.export.validate import validate
+from edgefactor.pipeline.sharing_at_export.allocation import Choice, allocate, smallest
+from edgefactor.pipeline.sharing_at_export.flash_budget import METADATA, fit_flash, flash_notes
+from edgefactor.pipeline.sharing_at_export.share_codes import observe_inputs
+from tests.export.graphs import lowered, to_int8
+
+CODE_BYTES = 3000
+TARGET = CTarget(features=IsaFeatures(dsp=True, unaligned=True))
+choices = st.lists(
+    st.builds(
+        Choice,
+        size_bytes=st.integers(0, 400),
+        loss=st.floats(0, 100, allow_nan=False).map(lambda x: round(x, 3)),
+    ),
+    min_size=1,
+    max_size=4,
+)
+
+
+@settings(deadline=None, derandomize=True)
+@given(st.lists(choices, min_size=1, max_size=5), st.integers(0, 1500))
+def test_no_combination_is_better(layers: list[list[Choice]], budget: int) -> None:
+    combinations = itertools.product(*(range(len(options)) for options in layers))
+
+    def of(chosen: tuple[int, ...]) -> tuple[int, float]:
+        taken = [options[i] for options, i in zip(layers, chosen, strict=True)]
+        return sum(c.size_bytes for c in taken), sum(c.loss for c in taken)
+
+    possible = [loss for size, loss in map(of, combinations) if size <= budget]
+    found = allocate(layers, budget)
+    if found is None:
+        assert not possible
+        assert of(smallest(layers))[0] > budget
+        return
+    size, loss = of(found)
+    assert size <= budget
+    assert loss == pytest.approx(min(possible))
+
+
+class Network(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(3)
+        self.layers = nn.Sequential(
+            nn.Conv2d(3, 16, 3, padding=1), nn.ReLU(), nn.Conv2d(16, 32, 3, stride=2), nn.ReLU(),
+            nn.Flatten(), nn.Linear(288, 24), nn.ReLU(), nn.Linear(24, 10),
+        )  # fmt: skip
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.layers(x)  # type: ignore[no-any-return]
+
+
+@functools.cache
+def network() -> tuple[Graph, Graph, list[dict[str, np.ndarray]]]:
+    """Float Graph, int8 Graph, samples."""
+    graph = lowered(Network(), (1, 3, 8, 8)).graph
+    rng = np.random.default_rng(0)
+    name = graph.inputs[0].name
+    samples = [{name: rng.standard_normal((1, 3, 8, 8)).astype(np.float32)} for _ in range(8)]
+    return graph, to_int8(graph), samples
+
+
+def weight_bytes(graph: Graph) -> int:
+    return sum(code.weight_bytes for code in CodeCache(target=TARGET).code(graph).values())
+
+
+@functools.cache
+def fitted(flash_bytes: int, *, keep: tuple[str, ...] = (), compiler: bool = True) -> Graph:
+    float_graph, int8, samples = network()
+    return validate(
+        fit_flash(
+            int8,
+            observe_inputs(float_graph, samples),
+            samples,
+            TARGET,
+            lambda graph: (
+                (CODE_BYTES + weight_bytes(graph), weight_bytes(graph)) if compiler else None
+            ),
+            flash_bytes=flash_bytes,
+            keep=keep,
+            progress=lambda _: None,
+        ),
+        "share",
+        quantized=True,
+    )
+
+
+def noise(graph: Graph) -> float:
+    """Of the outputs against the int8 network as it is, on inputs of its own."""
+    _, int8, _ = network()
+    inputs = np.random.default_rng(9).standard_normal((8, 3, 8, 8)).astype(np.float32)
+    outputs = [
+        decode_outputs(g, run_samples(g, encode_inputs(g, [inputs])))[0] for g in (int8, graph)
+    ]
+    return float(((outputs[0] - outputs[1]) ** 2).sum() / (outputs[0] ** 2).sum())
+
+
+def test_less_flash_costs_more_noise_and_is_kept() -> None:
+    _, int8, _ = network()
+    whole = weight_bytes(int8)
+    noises = []
+    for share in (1.0, 0.7, 0.25):
+        graph = fitted(CODE_BYTES + int(share * whole))
+        assert weight_bytes(graph) <= share * whole
+        assert weight_bytes(graph) > 0.85 * share * whole
+        noises.append(noise(graph))
+    assert noises[0] == 0
+    assert noises == sorted(noises)
+    assert noises[1] < 1e-3 < noises[2]
+    assert "as they are" in flash_notes(fitted(CODE_BYTES + whole))[0]
+
+
+def test_a_layer_that_is_kept_keeps_its_weights() -> None:
+    _, int8, _ = network()
+    name = next(op.name for op in int8.ops if isinstance(op, Conv2D))
+    graph = fitted(CODE_BYTES + weight_bytes(int8) // 2, keep=(name,))
+    changed = 0
+    for op in int8.ops:
+        if isinstance(op, Conv2D):
+            same = np.array_equal(
+                int8.tensors[op.inputs[1]].values, graph.tensors[op.inputs[1]].values
+            )
+            # The last layer is small: it may stay as it is, too.
+            assert same or op.name != name
+            changed += not same
+    assert changed
+    with pytest.raises(OptionError, match="No layer"):
+        fitted(CODE_BYTES, keep=("nothing*",))
+
+
+def test_what_cannot_fit_says_by_how_much() -> None:
+    graph = fitted(CODE_BYTES + 100)
+    facts = json.loads(graph.metadata[METADATA])
+    assert facts["linked_bytes"] == CODE_BYTES + weight_bytes(graph)
+    over = facts["linked_bytes"] - CODE_BYTES - 100
+    assert over > 0
+    assert f"even the smallest forms take {over:,} bytes more" in flash_notes(graph)[1]
+
+
+def test_without_a_compiler_the_rest_of_the_image_is_a_guess() -> None:
+    graph = fitted(20_000, compiler=False)
+    assert weight_bytes(graph) <= 8000
+    assert "guess" in flash_notes(graph)[1]
