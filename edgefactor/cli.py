@@ -56,6 +56,13 @@ def commands() -> None:
     help="How ranges are chosen.",
 )
 @click.option(
+    "--activations",
+    type=click.Choice(config.ACTIVATION_WIDTHS),
+    default="auto",
+    show_default=True,
+    help="Bits of activations; auto takes 16 where the calibration shows that 8 lose too much.",
+)
+@click.option(
     "--optimize",
     type=click.Choice(config.OPTIMIZE_POLICIES),
     default="balanced",

@@ -20,6 +20,7 @@ Progress = Callable[[str], None]
 CALIBRATION_METHODS = ("min-max", "percentile", "entropy", "mse")
 OPTIMIZE_POLICIES = ("balanced", "speed", "size")
 MOST_SHARED_VALUES = 64
+ACTIVATION_WIDTHS = ("auto", "int8", "int16")
 MICRONET_TASKS = ("cifar10", "cifar100", "imagenet")
 PROBE_PROGRAMS = ("auto", "openocd", "pyocd")
 DEFAULT_TARGET = "cortex-m4"
@@ -100,6 +101,8 @@ class ExportOptions(ModelOptions):
         output: The bundle's folder; None for ``<model>-<target>`` in the working folder.
         normalization: From stored values to model inputs, for both kinds of data.
         calibration_method: One of `CALIBRATION_METHODS`; None for the default.
+        activations: One of `ACTIVATION_WIDTHS`: "auto" takes 16 bits where the calibration shows
+            that 8 bits lose too much, "int16" wherever an operator can.
         optimize: One of `OPTIMIZE_POLICIES`.
         share: Distinct weight values to leave in each layer, 2 to 64; "auto" for what the flash
             budget asks for; None to share nothing.
@@ -124,6 +127,7 @@ class ExportOptions(ModelOptions):
     output: Path | None = None
     normalization: Normalization = Normalization()
     calibration_method: str | None = None
+    activations: str = "auto"
     optimize: str = "balanced"
     share: int | Literal["auto"] | None = None
     share_vectors: int | None = None
@@ -141,6 +145,7 @@ class ExportOptions(ModelOptions):
 
     def __post_init__(self) -> None:
         _one_of("--calibration-method", self.calibration_method, (None, *CALIBRATION_METHODS))
+        _one_of("--activations", self.activations, ACTIVATION_WIDTHS)
         _one_of("--optimize", self.optimize, OPTIMIZE_POLICIES)
         if self.name is not None and not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,62}", self.name):
             raise OptionError(

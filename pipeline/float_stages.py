@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from edgefactor.export.ir import Graph
 from edgefactor.export.onnx_writer import write_onnx
 from edgefactor.export.validate import validate
-from edgefactor.pipeline.calibrate import DEFAULT_METHOD, METHODS, Sample, calibrate
+from edgefactor.pipeline.calibrate import DEFAULT_METHOD, METHODS, Range, Sample, calibrate
 from edgefactor.pipeline.checking import ladder
 from edgefactor.pipeline.config import ExportOptions, Progress
 from edgefactor.pipeline.inputs.data import Dataset
@@ -28,10 +28,13 @@ from edgefactor.pipeline.sharing_at_export.share_codes import observe_inputs
 from edgefactor.pipeline.sharing_at_export.shared_values import keep_shared_values
 from edgefactor.pipeline.simplify import simplify
 from edgefactor.pipeline.trace import to_onnx
+from edgefactor.pipeline.widths.choice import choose_widths
 from edgefactor.runtime.onnxruntime_runner import OnnxRuntimeRunner
 
 #: Samples that ranges are taken from; more change little and cost time.
 CALIBRATION_SAMPLES = 512
+#: Samples on which the widths of activations are chosen.
+WIDTH_SAMPLES = 16
 #: Samples that weigh the errors of shared weights.
 SHARING_SAMPLES = 128
 
@@ -78,7 +81,9 @@ def float_stages(
 def quantized(
     graph: Graph, calibration: Dataset, options: ExportOptions, progress: Progress
 ) -> Graph:
-    """Calibrate a float Graph on at most ``CALIBRATION_SAMPLES`` samples and make it int8.
+    """Calibrate a float Graph on at most ``CALIBRATION_SAMPLES`` samples and make it integer.
+
+    Without calibration data nothing is known that could ask for 16-bit activations.
 
     Raises:
         DataError: The network's values on the data are not finite.
@@ -89,7 +94,7 @@ def quantized(
     method = next((m for m in METHODS if m == options.calibration_method), DEFAULT_METHOD)
     ranges = calibrate(graph, samples, method=method)
     progress("quantizing")
-    int8 = validate(quantize(graph, ranges), "quantize", quantized=True)
+    int8 = validate(_widened(graph, ranges, calibration, options), "quantize", quantized=True)
     form = sharing_of(options)
     if form is None:
         return int8
@@ -103,6 +108,23 @@ def calibration_samples(graph: Graph, calibration: Dataset) -> list[Sample]:
     taken = calibration.take(CALIBRATION_SAMPLES)
     names = [port.name for port in graph.inputs]
     return [dict(zip(names, taken.sample(index), strict=True)) for index in range(taken.samples)]
+
+
+def _widened(
+    graph: Graph, ranges: Mapping[str, Range], calibration: Dataset, options: ExportOptions
+) -> Graph:
+    """The integer Graph, with 16-bit activations as the options ask for."""
+    if options.activations == "int8" or (options.activations == "auto" and calibration.random):
+        return quantize(graph, ranges)
+    names = [port.name for port in graph.inputs]
+    few = calibration.take(WIDTH_SAMPLES)
+    feeds = dict(zip(names, few.inputs, strict=True))
+
+    def extremes() -> Mapping[str, Range]:
+        return calibrate(graph, calibration_samples(graph, calibration), method="min-max")
+
+    everything = options.activations == "int16"
+    return choose_widths(graph, ranges, extremes, feeds, everything=everything)[0]
 
 
 def run_float(

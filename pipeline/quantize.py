@@ -1,8 +1,9 @@
-"""Float Graph + ranges -> int8 Graph. Every scale of the export is decided here, once.
+"""Float Graph + ranges -> integer Graph. Every scale of the export is decided here, once.
 
 Rules (TensorFlow Lite 8-bit quantization specification): activations int8 asymmetric per tensor,
 weights int8 symmetric per output channel, biases int32 at the product of both scales. Operators
-that only move or select values share one scale with what they read.
+that only move or select values share one scale with what they read. Operators that are said to need
+it run on int16 activations: symmetric, scales that are powers of two.
 """
 
 from __future__ import annotations
@@ -10,10 +11,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+import numpy as np
+
 from edgefactor.export import numerics, ops
 from edgefactor.export.ir import DType, Graph, Op, Quantization, Tensor
 from edgefactor.export.ops.family import replace_inputs
 from edgefactor.export.ops.requantize import Requantize
+from edgefactor.pipeline.widths.borders import place_borders
 
 Range = tuple[float, float]
 
@@ -134,24 +138,42 @@ def separate_fixed_scales(
     return edited, borders.ranges, borders.demanded
 
 
-def quantize(graph: Graph, ranges: Mapping[str, Range]) -> Graph:
+def quantize(
+    graph: Graph,
+    ranges: Mapping[str, Range],
+    wide: frozenset[str] = frozenset(),
+    wide_ranges: Mapping[str, Range] | None = None,
+) -> Graph:
     """Make a float Graph integer.
 
     Args:
         graph: Float Graph, fused.
         ranges: Lowest and highest real value of every activation and probe
             (``pipeline/calibrate.py``).
+        wide: Names of operators that run on 16-bit activations (``pipeline/widths``).
+        wide_ranges: Ranges for 16-bit activations, which need no clipping; by default ``ranges``.
 
     Returns:
-        The int8 Graph: the same operators, all tensors int8 or int32 with scales.
+        The integer Graph: the same operators, and a Requantize where scales or widths meet; all
+        tensors with scales.
 
     Raises:
-        UnsupportedOperatorError: A sum of products could exceed 32 bits.
+        UnsupportedOperatorError: A sum of products could exceed the accumulator.
     """
     graph, ranges, fixed = separate_fixed_scales(graph, ranges)
+    bordered = place_borders(graph, ranges, wide)
+    graph = bordered.graph
+    full = {**bordered.ranges, **(wide_ranges or {})}
+    fixed = {name: rule for name, rule in fixed.items() if name not in bordered.wide}
     groups = _Groups()
     for op in graph.ops:
-        rule = ops.family_of(op).output_rule(op)
+        family = ops.family_of(op)
+        for index, name in enumerate(op.inputs):
+            demanded = family.input_rule(op, index)
+            if demanded is not None and graph.tensors[name].data is None:
+                fixed[name] = demanded
+        is_wide = op.outputs[0] in bordered.wide
+        rule = family.wide_output_rule(op) if is_wide else family.output_rule(op)
         first, *others = _sharing(graph, op) or [op.outputs[0]]
         for name in others:
             groups.join(name, first)
@@ -161,13 +183,46 @@ def quantize(graph: Graph, ranges: Mapping[str, Range]) -> Graph:
     spans: dict[str, Range] = {}
     for tensor in graph.activations:
         root = groups.root(tensor.name)
-        low, high = ranges[tensor.name]
+        is_wide = tensor.name in bordered.wide
+        low, high = (full if is_wide else bordered.ranges)[tensor.name]
         before = spans.get(root, (low, high))
         spans[root] = min(before[0], low), max(before[1], high)
-    quantizer = _Quantizer(graph.tensors, ranges)
+    scales = {name: numerics.choose_symmetric(*span) for name, span in spans.items()}
+    scales.update(by_root)
+    _coarsen(graph, bordered.wide, groups, scales)
+    quantizer = _Quantizer(graph.tensors, bordered.ranges)
     for tensor in graph.activations:
         root = groups.root(tensor.name)
+        if tensor.name in bordered.wide:
+            quantizer.put(replace(tensor, dtype=DType.INT16, quantization=scales[root]))
+            continue
         chosen = by_root.get(root) or numerics.choose_quantization(*spans[root])
         quantizer.put(replace(tensor, dtype=DType.INT8, quantization=chosen))
     new_ops = tuple(ops.family_of(op).quantize(op, quantizer) for op in graph.ops)
     return graph.edit(ops=new_ops, tensors=quantizer.tensors)
+
+
+def _wide_scale(tensor: Tensor, groups: _Groups, scales: Mapping[str, Quantization]) -> float:
+    """The scale that an operand of a 16-bit operator has or, if constant, will get."""
+    if tensor.data is None:
+        return scales[groups.root(tensor.name)].scale
+    real = np.asarray(tensor.data, np.float32)
+    return numerics.choose_symmetric(float(real.min()), float(real.max())).scale
+
+
+def _coarsen(
+    graph: Graph, wide: frozenset[str], groups: _Groups, scales: dict[str, Quantization]
+) -> None:
+    """Raise 16-bit scales that are finer than their operator can compute."""
+    for _ in graph.ops:
+        before = dict(scales)
+        for op in graph.ops:
+            if op.outputs[0] not in wide:
+                continue
+            inputs = [_wide_scale(graph.tensors[name], groups, scales) for name in op.inputs]
+            finest = ops.family_of(op).finest_scale(op, inputs)
+            root = groups.root(op.outputs[0])
+            if scales[root].scale < finest:
+                scales[root] = Quantization(scales=(finest,))
+        if scales == before:
+            return

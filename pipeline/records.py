@@ -54,6 +54,7 @@ def recorded(options: ExportOptions, target: Target) -> dict[str, Any]:
             "mean": list(normalization.mean),
             "std": list(normalization.std),
         },
+        "activations": options.activations,
         "optimize": options.optimize,
         "share": options.share,
         "share_vectors": options.share_vectors,

@@ -165,6 +165,7 @@ class Report:
     not_verified: tuple[NotVerified, ...]
     notes: tuple[str, ...] = ()
     stripes: Mapping[str, Any] | None = None
+    activations: Mapping[str, Any] | None = None
 
     @property
     def ok(self) -> bool:
@@ -214,6 +215,7 @@ class Report:
                 "device": self.accuracy.device,
                 "samples": self.accuracy.samples,
             },
+            "activations": None if self.activations is None else dict(self.activations),
             "layers": [_plain(layer) for layer in self.layers],
             "gates": [_plain(gate) for gate in self.gates],
             "verified": list(self.verified),
@@ -275,6 +277,7 @@ def from_dict(data: Mapping[str, Any]) -> Report:
         not_verified=tuple(NotVerified(**entry) for entry in data["not_verified"]),
         notes=tuple(data["notes"]),
         stripes=ram.get("stripes"),
+        activations=data.get("activations"),
     )
 
 

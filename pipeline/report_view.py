@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -23,6 +25,8 @@ def render(report: Report, console: Console) -> None:
     console.print(Text(f"{report.model} on {report.target}", "bold"))
     console.print(_ladder(report))
     console.print(_layers(report))
+    if report.activations:
+        console.print(_activations(report.activations))
     console.print(_footprint(report))
     if report.flash.kernels:
         console.print(_kernels(report))
@@ -155,6 +159,22 @@ def _encoding(layer: Layer) -> str:
     if not layer.encoding:
         return ""
     return f"{layer.encoding} {layer.bits}"
+
+
+def _activations(found: Mapping[str, Any]) -> Table:
+    """The 16-bit activations and why."""
+    table = Table(
+        title=f"16-bit activations: the outputs are at {_decibels(found['sqnr_db'])} instead of "
+        f"{_decibels(found['int8_sqnr_db'])}",
+        box=SIMPLE_HEAD,
+        padding=0,
+        pad_edge=False,
+    )
+    table.add_column("tensor", overflow="fold", min_width=16)
+    table.add_column("why")
+    for entry in found["wide"]:
+        table.add_row(Text(entry["tensor"]), Text(entry["reason"]))
+    return table
 
 
 def _footprint(report: Report) -> Table:

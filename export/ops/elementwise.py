@@ -179,6 +179,10 @@ class _SumFamily(_BinaryFamily):
     ) -> IntArray:
         return builtins.add_codes(first, second, quantizations, output, self.sign, dtype)
 
+    def finest_scale(self, op: Binary, inputs: Sequence[float]) -> float:
+        # LiteRT ends the process where the last scaling is 1 or more.
+        return max(inputs) * 2.0 ** (2 - builtins.HEADROOM_BITS[DType.INT16])
+
     def slopes(
         self, inputs: Sequence[Tensor], output: Tensor, constant_code: int = 0
     ) -> tuple[float, ...]:

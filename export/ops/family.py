@@ -251,6 +251,14 @@ class Family(ABC):
         """The quantization that an input must have; None if any will do."""
         return None
 
+    def wide_output_rule(self, op: Any) -> OutputRule:
+        """``output_rule`` for 16-bit activations."""
+        return self.output_rule(op)
+
+    def finest_scale(self, op: Any, inputs: Sequence[float]) -> float:
+        """The smallest scale that a 16-bit output may have, from those of the inputs."""
+        return 0.0
+
     def widths(self, op: Any) -> tuple[DType, ...]:
         """The types that its activations may have, all of them the same one."""
         return (DType.INT8,)

@@ -22,6 +22,7 @@ from edgefactor.pipeline.inputs.data import Dataset
 from edgefactor.pipeline.memory_fit import stripe_notes
 from edgefactor.pipeline.report import Accuracy, Gate, Report
 from edgefactor.pipeline.sharing_at_export.flash_budget import flash_notes
+from edgefactor.pipeline.widths.choice import recorded_widths
 from edgefactor.runtime.emulator import EmulatedRunner
 from edgefactor.targets.description import Target
 
@@ -123,6 +124,7 @@ def finish(
         not_verified=tuple(findings.not_verified),
         notes=(*findings.notes, *flash_notes(int8), *stripe_notes(int8)),
         stripes=recorded(int8),
+        activations=recorded_widths(int8),
     )
 
 

@@ -1,0 +1,1 @@
+"""Which activations need 16 bits, and the Graph with borders where widths meet."""

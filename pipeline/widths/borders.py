@@ -1,0 +1,114 @@
+"""Borders between 8-bit and 16-bit activations: a Requantize where they meet.
+
+All activations of an operator have one width. What runs in 16 bits is therefore a set of
+operators: a tensor has the width of the operator that computes it, and operators of the other
+width read a copy. Inputs and outputs of the network stay int8.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from edgefactor.export import ops
+from edgefactor.export.ir import Graph, Op, Tensor
+from edgefactor.export.ops.family import replace_inputs
+from edgefactor.export.ops.requantize import Requantize
+
+Range = tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bordered:
+    """A float Graph with the borders in place.
+
+    Attributes:
+        graph: The Graph.
+        ranges: Of all its activations, copies included.
+        wide: Names of the tensors that are to be int16.
+    """
+
+    graph: Graph
+    ranges: Mapping[str, Range]
+    wide: frozenset[str]
+
+
+@dataclass(slots=True)
+class _Placing:
+    """The Graph as it grows.
+
+    Attributes:
+        versions: Tensor of the first Graph -> width (whether 16 bits) -> tensor that holds it.
+    """
+
+    graph: Graph
+    ranges: dict[str, Range]
+    tensors: dict[str, Tensor]
+    ops: list[Op] = field(default_factory=list)
+    wide: set[str] = field(default_factory=set)
+    versions: dict[str, dict[bool, str]] = field(default_factory=dict)
+
+    def add(self, name: str, like: str, *, wide: bool) -> None:
+        """A new tensor beside one of the first Graph."""
+        self.tensors[name] = Tensor(name=name, shape=self.graph.tensors[like].shape)
+        self.ranges[name] = self.ranges[like]
+        if wide:
+            self.wide.add(name)
+
+    def read(self, tensor: str, *, wide: bool, any_width: bool) -> str:
+        """The tensor with these values in this width; makes the copy if there is none."""
+        versions = self.versions[tensor]
+        if any_width:
+            return versions.get(True) or versions[False]
+        if wide not in versions:
+            name = f"{tensor}.int{16 if wide else 8}"
+            self.add(name, tensor, wide=wide)
+            source = versions[not wide]
+            self.ops.append(Requantize(name=name, inputs=(source,), outputs=(name,)))
+            versions[wide] = name
+        return versions[wide]
+
+    def run(self, op: Op, *, wide: bool) -> None:
+        """Append an operator in a width."""
+        mixes = ops.family_of(op).mixes_widths
+        inputs = tuple(
+            self.read(name, wide=wide, any_width=mixes) if name in self.versions else name
+            for name in op.inputs
+        )
+        (output,) = op.outputs
+        op = replace_inputs(op, inputs)
+        if not wide:
+            self.ops.append(op)
+            self.versions[output] = {False: output}
+            return
+        if not self.graph.is_output(output):
+            self.ops.append(op)
+            self.wide.add(output)
+            self.versions[output] = {True: output}
+            return
+        inner = f"{output}.int16"
+        self.add(inner, output, wide=True)
+        self.ops.append(replace(op, outputs=(inner,)))
+        self.ops.append(Requantize(name=f"{output}.int8", inputs=(inner,), outputs=(output,)))
+        self.versions[output] = {True: inner, False: output}
+
+
+def place_borders(graph: Graph, ranges: Mapping[str, Range], wide_ops: frozenset[str]) -> Bordered:
+    """Put a copy in the other width where operators of different widths meet.
+
+    Args:
+        graph: Float Graph.
+        ranges: Of its activations.
+        wide_ops: Names of the operators that run in 16 bits; a Requantize does if all that read
+            it do.
+    """
+    placing = _Placing(graph=graph, ranges=dict(ranges), tensors=dict(graph.tensors))
+    for port in graph.inputs:
+        placing.versions[port.tensor] = {False: port.tensor}
+    for op in graph.ops:
+        readers = graph.consumers(op.outputs[0])
+        follows = isinstance(op, Requantize) and bool(readers)
+        wide = op.name in wide_ops or (follows and all(r.name in wide_ops for r in readers))
+        placing.run(op, wide=wide)
+    bordered = graph.edit(ops=tuple(placing.ops), tensors=placing.tensors)
+    return Bordered(graph=bordered, ranges=placing.ranges, wide=frozenset(placing.wide))
