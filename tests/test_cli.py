@@ -99,6 +99,7 @@ WRONG_LINES = [
     ["export", "m.pt", "--flash", "lots"],
     ["export", "m.pt", "--input-shape", "1,0"],
     ["export", "m.pt", "--optimize", "everything"],
+    ["export", "m.pt", "--activations", "int4"],
     ["export", "m.pt", "--calibration-method", "guess"],
     ["export", "m.pt", "--mean", "1;2"],
     ["export", "m.pt", "--samples", "0"],
@@ -128,7 +129,7 @@ def test_export_options(fake: Any, capsys: pytest.CaptureFixture[str]) -> None:
     line = (
         "export net.pt --model code.py:build --input-shape a=1,3 --input-shape b=1,4 --target "
         "cortex-m7 --calibration c.npz --data d.py:load -o out --trust-pickle --scale 0.5 --mean "
-        "1,2 --std 3 --calibration-method mse --optimize size --flash 256k --ram 64KiB "
+        "1,2 --std 3 --calibration-method mse --activations int8 --optimize size --flash 256k --ram 64KiB "
         "--instructions 1000 --name net --samples 7 --emulated-samples 2 --no-emulate "
         "--max-accuracy-drop 1.5 --seed 4"
     )
@@ -148,6 +149,7 @@ def test_export_options(fake: Any, capsys: pytest.CaptureFixture[str]) -> None:
             output=Path("out"),
             normalization=config.Normalization(scale=0.5, mean=(1, 2), std=(3,)),
             calibration_method="mse",
+            activations="int8",
             optimize="size",
             flash_bytes=256 * 1024,
             ram_bytes=64 * 1024,

@@ -67,6 +67,7 @@ FIELDS: dict[str, Any] = {
         "device": MAYBE_NUMBER,
         "samples": int,
     },
+    "activations": (dict, type(None)),
     "layers": [
         {
             "name": str,

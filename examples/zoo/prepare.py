@@ -17,6 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from examples.zoo.residual_stream import ResidualStream
+
 FOLDER = Path(__file__).parent
 NAMES = tuple(
     sorted(path.stem for path in FOLDER.glob("*.py") if path.stem not in ("prepare", "__init__"))
@@ -56,6 +58,8 @@ def build(name: str) -> nn.Module:
             if isinstance(layer, (nn.Conv1d, nn.Conv2d, nn.Linear)):
                 # PyTorch's own start values let a signal fade over ten layers without a norm.
                 nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+        if isinstance(network, ResidualStream):
+            network.grow_outlier()
         for norm in norms:
             norm.weight.uniform_(0.8, 1.2)
             norm.bias.uniform_(0.0, 1.5)

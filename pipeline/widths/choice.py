@@ -32,7 +32,7 @@ from edgefactor.runtime.onnxruntime_runner import OnnxRuntimeRunner
 #: Signal-to-noise ratio that the outputs should have.
 WANTED_DB = 20.0
 #: What is aimed at once something is widened: other data may be harder.
-_MARGIN_DB = 1.0
+_MARGIN_DB = 3.0
 #: Widening that gains less is left out.
 _LEAST_GAIN_DB = 1.0
 #: A tensor whose own noise lies further below than this was not widened for its own sake.
@@ -189,7 +189,7 @@ def choose_widths(
     ceiling = decibels(search.ratios(able)) if tensors else before
     if ceiling < before + _LEAST_GAIN_DB:
         return search.quantized(none), None
-    wanted = min(WANTED_DB + _MARGIN_DB, ceiling - _MARGIN_DB / 2)
+    wanted = min(WANTED_DB + _MARGIN_DB, ceiling - _LEAST_GAIN_DB / 2)
     noise = noise_by_tensor(graph, _scales(search.quantized(none), tensors), DType.INT8, feeds)
     ranked = sorted(tensors, key=lambda name: -float(noise[name].max()))
     wide = _grow(search, ranked, able, wanted)
@@ -271,7 +271,7 @@ def _reason(eight: float | None, sixteen: float | None) -> str:
     if eight is None or sixteen is None:
         return "asked for by --activations int16"
     if eight < WANTED_DB + _NOTABLE_DB:
-        return f"in 8 bits it alone takes the outputs to {eight:.1f} dB, in 16 bits to {sixteen:.1f} dB"
+        return f"in 8 bits its noise alone leaves {eight:.1f} dB, in 16 bits {sixteen:.1f} dB"
     return "computed by an operator that has to read 16 bits"
 
 

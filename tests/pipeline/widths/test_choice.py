@@ -1,0 +1,148 @@
+"""The choice of 16-bit activations: where it is made, what it gains, that it is reported."""
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from edgefactor.export.ir import DType, Graph
+from edgefactor.export.onnx_writer import write_onnx
+from edgefactor.export.ops.conv import Conv2D
+from edgefactor.export.ops.elementwise import Add
+from edgefactor.export.ports import decode_outputs, encode_inputs
+from edgefactor.export.reference import run_samples
+from edgefactor.export.validate import validate
+from edgefactor.pipeline.calibrate import calibrate
+from edgefactor.pipeline.quantize import quantize
+from edgefactor.pipeline.widths.choice import WANTED_DB, Widths, choose_widths, recorded_widths
+from edgefactor.pipeline.widths.sensitivity import decibels, noise_ratios
+from edgefactor.runtime.onnxruntime_runner import OnnxRuntimeRunner
+from examples.zoo.residual_stream import INPUT_SHAPE, residual_stream
+from tests.export.graphs import lowered
+
+Samples = NDArray[np.float32]
+BLOCKS = 3
+
+
+def samples(count: int, seed: int) -> Samples:
+    generator = np.random.default_rng(seed)
+    return generator.standard_normal((count, *INPUT_SHAPE[1:])).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def stream() -> Graph:
+    torch.manual_seed(0)
+    return lowered(residual_stream(blocks=BLOCKS), INPUT_SHAPE).graph
+
+
+def chosen(graph: Graph, **options: bool) -> tuple[Graph, Widths | None]:
+    name = graph.inputs[0].name
+    data = samples(16, 1)
+    feeds = [{name: row[None]} for row in data]
+    ranges = calibrate(graph, feeds, method="percentile")
+    return choose_widths(
+        graph,
+        ranges,
+        lambda: calibrate(graph, feeds, method="min-max"),
+        {name: data[:8]},
+        **options,
+    )
+
+
+def integer_sqnr(graph: Graph, integer: Graph) -> float:
+    """By the integer reference, on data that the choice has not seen."""
+    data = samples(8, 2)
+    exact = OnnxRuntimeRunner(write_onnx(graph).SerializeToString()).run(
+        {graph.inputs[0].name: data}
+    )
+    wanted = [exact[port.name] for port in graph.outputs]
+    found = decode_outputs(integer, run_samples(integer, encode_inputs(integer, [data])))
+    return decibels(noise_ratios(wanted, found))
+
+
+def wide_tensors(graph: Graph) -> set[str]:
+    return {t.name for t in graph.activations if t.dtype is DType.INT16}
+
+
+def test_the_stream_is_widened_and_little_else(stream: Graph) -> None:
+    integer, widths = chosen(stream)
+    assert widths is not None
+    validate(integer, "test", quantized=True)
+    assert widths.int8_sqnr_db < 10
+    assert integer_sqnr(stream, chosen_int8(stream)) < 10
+    assert widths.sqnr_db >= WANTED_DB
+    assert integer_sqnr(stream, integer) >= WANTED_DB - 1
+    wide = wide_tensors(integer)
+    sums = [op for op in stream.ops if isinstance(op, Add)]
+    assert len(sums) == BLOCKS
+    assert all(op.outputs[0] in wide for op in sums)
+    narrow = [op for op in integer.ops if isinstance(op, Conv2D) and op.outputs[0] not in wide]
+    assert len(narrow) >= 2 * BLOCKS - 2
+    ports = (*integer.inputs, *integer.outputs)
+    assert all(integer.tensors[port.tensor].dtype is DType.INT8 for port in ports)
+
+
+def chosen_int8(graph: Graph) -> Graph:
+    feeds = [{graph.inputs[0].name: row[None]} for row in samples(16, 1)]
+    return quantize(graph, calibrate(graph, feeds, method="percentile"))
+
+
+def test_the_report_names_each_tensor_and_why(stream: Graph) -> None:
+    integer, widths = chosen(stream)
+    assert widths is not None
+    found = recorded_widths(integer)
+    assert found is not None
+    entries = found["wide"]
+    assert isinstance(entries, list)
+    names = [entry["tensor"] for entry in entries]
+    assert names == [entry.tensor for entry in widths.wide]
+    copies = {name for name in wide_tensors(integer) if name.endswith(".int16")}
+    assert set(names) == wide_tensors(integer) - copies
+    worst = min(entries, key=lambda entry: entry["int8_sqnr_db"])
+    assert worst["int8_sqnr_db"] < WANTED_DB < worst["int16_sqnr_db"]
+    assert f"{worst['int8_sqnr_db']:.1f} dB" in worst["reason"]
+
+
+def test_the_same_choice_again(stream: Graph) -> None:
+    first, second = chosen(stream)[0], chosen(stream)[0]
+    assert first.metadata == second.metadata
+    assert [op.name for op in first.ops] == [op.name for op in second.ops]
+
+
+def test_a_network_that_is_fine_stays_as_it_was() -> None:
+    torch.manual_seed(1)
+    net = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(800, 4)
+    )
+    graph = lowered(net, INPUT_SHAPE).graph
+    integer, widths = chosen(graph)
+    assert widths is None
+    assert recorded_widths(integer) is None
+    plain = chosen_int8(graph)
+    assert {n: (t.dtype, t.quantization) for n, t in integer.tensors.items()} == {
+        n: (t.dtype, t.quantization) for n, t in plain.tensors.items()
+    }
+
+
+def test_everything_that_can_be_wide(stream: Graph) -> None:
+    integer, widths = chosen(stream, everything=True)
+    assert widths is not None
+    inputs = {port.tensor for port in integer.inputs}
+    outputs = {port.tensor for port in integer.outputs}
+    narrow = {t.name for t in integer.activations} - wide_tensors(integer)
+    assert all(name.endswith(".int8") for name in narrow - inputs - outputs)
+    assert {entry.reason for entry in widths.wide} == {"asked for by --activations int16"}
+
+
+def test_noise_that_widening_cannot_help() -> None:
+    """Weights that 8 bits cannot hold: the activations are left as they are."""
+    torch.manual_seed(2)
+    layer = torch.nn.Conv2d(3, 4, 1)
+    with torch.no_grad():
+        layer.weight[:, 0] *= 1e-3
+        layer.weight[:, 1] *= 1e-3
+    head = torch.nn.Conv2d(4, 4, 1)
+    graph = lowered(torch.nn.Sequential(layer, head), INPUT_SHAPE).graph
+    integer, widths = chosen(graph)
+    assert widths is None
+    assert wide_tensors(integer) == set()
