@@ -129,8 +129,8 @@ def test_export_options(fake: Any, capsys: pytest.CaptureFixture[str]) -> None:
     line = (
         "export net.pt --model code.py:build --input-shape a=1,3 --input-shape b=1,4 --target "
         "cortex-m7 --calibration c.npz --data d.py:load -o out --trust-pickle --scale 0.5 --mean "
-        "1,2 --std 3 --calibration-method mse --activations int8 --optimize size --flash 256k --ram 64KiB "
-        "--instructions 1000 --name net --samples 7 --emulated-samples 2 --no-emulate "
+        "1,2 --std 3 --calibration-method mse --activations int8 --optimize size --flash 256k "
+        "--ram 64KiB --instructions 1000 --name net --samples 7 --emulated-samples 2 --no-emulate "
         "--max-accuracy-drop 1.5 --seed 4"
     )
     assert cli.main(line.split()) == 0

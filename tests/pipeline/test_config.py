@@ -54,8 +54,8 @@ def test_numbers() -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"name": "2nd"}, {"name": "a-b"}, {"optimize": "fast"}, {"activations": "16"}, {"calibration_method": "x"},
-     {"samples": 0}],
+    [{"name": "2nd"}, {"name": "a-b"}, {"optimize": "fast"}, {"activations": "16"},
+     {"calibration_method": "x"}, {"samples": 0}],
 )  # fmt: skip
 def test_wrong_options(wrong: dict[str, Any]) -> None:
     with pytest.raises(OptionError):
