@@ -21,10 +21,7 @@ from edgefactor.export import ops
 from edgefactor.export.ir import Array, DType, Graph, Quantization, Tensor, constant
 from edgefactor.export.ops.family import TfliteBuilder
 
-_TYPES = {
-    dtype: getattr(schema.TensorType, dtype.name)
-    for dtype in (DType.INT8, DType.INT16, DType.INT32, DType.INT64)
-}
+_TYPES = {dtype: getattr(schema.TensorType, dtype.name) for dtype in DType}
 _SCHEMA_VERSION = 3
 #: Alignment of constant data that the schema demands and that devices rely on, in bytes.
 _DATA_ALIGNMENT = 16
@@ -106,13 +103,13 @@ class _Writer:
     def int8(self, data: NDArray[np.int8], quantization: Quantization, name: str) -> int:
         return self.constant(data, quantization, name)
 
-    def constant(self, data: Array, quantization: Quantization, name: str) -> int:
+    def constant(self, data: Array, quantization: Quantization | None, name: str) -> int:
         return self._add(constant(name, data, quantization))
 
     def temporary(
         self,
         shape: tuple[int, ...],
-        quantization: Quantization,
+        quantization: Quantization | None,
         name: str,
         dtype: DType = DType.INT8,
     ) -> int:

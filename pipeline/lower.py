@@ -22,6 +22,7 @@ from edgefactor.export.ir import Array, Graph, Op, Port, Tensor, constant
 from edgefactor.export.ops.family import Node
 from edgefactor.export.ops.reshape import Reshape, Transpose
 from edgefactor.pipeline.passes.decompose import DECOMPOSED
+from edgefactor.pipeline.passes.fuse_norms import recognise_norms
 
 Shape = tuple[int, ...]
 Perm = tuple[int, ...]
@@ -289,6 +290,7 @@ def lower(
         UnsupportedOperatorError: A node has no implementation; all such operators are named.
         ModelError: A shape is not static.
     """
+    model = recognise_norms(model)
     lowering = _Lowering(model, source_of)
     nodes = [
         Node(

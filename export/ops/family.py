@@ -167,13 +167,13 @@ class TfliteBuilder(Protocol):
     def int8(self, data: NDArray[np.int8], quantization: Quantization, name: str) -> int:
         """Index of a new int8 constant."""
 
-    def constant(self, data: Array, quantization: Quantization, name: str) -> int:
-        """Index of a new constant of the array's type."""
+    def constant(self, data: Array, quantization: Quantization | None, name: str) -> int:
+        """Index of a new constant of the array's type; None: plain numbers."""
 
     def temporary(
         self,
         shape: Shape,
-        quantization: Quantization,
+        quantization: Quantization | None,
         name: str,
         dtype: DType = DType.INT8,
     ) -> int:

@@ -107,9 +107,10 @@ def merge_transpose(shape: Shape, perm: Perm) -> tuple[Shape, Perm]:
     return tuple(size for _, size in sizes), tuple(starts.index(run[0]) for run in runs)
 
 
-def _tflite_reshape(
+def write_reshape(
     builder: TfliteBuilder, source: int, target: int, shape: Shape, name: str
 ) -> None:
+    """Write a TFLite RESHAPE; ``name`` is that of the constant with the new shape."""
     builder.op(
         "RESHAPE",
         [source, builder.int32(shape, name)],
@@ -151,13 +152,13 @@ def write_transpose(
                 hint="split the permutation into two steps with fewer axes",
             )
         view = builder.temporary(shape, x.quant, f"{name}/merged", x.dtype)
-        _tflite_reshape(builder, source, view, shape, f"{name}/merged_shape")
+        write_reshape(builder, source, view, shape, f"{name}/merged_shape")
         moved = tuple(shape[axis] for axis in perm)
         source, result = view, builder.temporary(moved, x.quant, f"{name}/moved", x.dtype)
     order = builder.int32(perm, f"{name}/perm")
     builder.op("TRANSPOSE", [source, order], [result], "TransposeOptions", version=2)
     if merged:
-        _tflite_reshape(builder, result, target, full, f"{name}/shape")
+        write_reshape(builder, result, target, full, f"{name}/shape")
 
 
 class ReshapeFamily(Family):
@@ -224,7 +225,7 @@ class ReshapeFamily(Family):
 
     def write_tflite(self, op: Reshape, graph: Graph, builder: TfliteBuilder) -> None:
         source, target = builder.tensor(op.inputs[0]), builder.tensor(op.outputs[0])
-        _tflite_reshape(builder, source, target, op.new_shape, f"{op.name}/shape")
+        write_reshape(builder, source, target, op.new_shape, f"{op.name}/shape")
 
     def layer_code(self, op: Reshape, graph: Graph, target: CTarget) -> LayerCode:
         return LayerCode(calls=(), in_place=(0,))

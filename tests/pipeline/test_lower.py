@@ -314,10 +314,10 @@ def test_operators_without_an_implementation(body: str, words: str) -> None:
 
 
 def test_weights_that_are_computed() -> None:
-    text = "float[1,4] x, float[4,4] w"
+    text = "float[1,4,6,6] x, float[4,4,1,1] w"
     with pytest.raises(UnsupportedOperatorError) as caught:
-        lower(model("y = MatMul (x, w)", text), name="net")
-    assert "MatMul" in caught.value.where
+        lower(model("y = Conv (x, w)", text), name="net")
+    assert "Conv" in caught.value.where
 
 
 def test_shapes_that_are_not_known() -> None:

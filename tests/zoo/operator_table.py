@@ -62,6 +62,17 @@ def _batch_norm(net: Network, x: str, z: str) -> str:
     return net.node("BatchNormalization", [x, *numbers], net.shape(x))
 
 
+def _norm(kind: str, channels: int, **attributes: object) -> Example:
+    """With a gain, and an offset except in RMS norm."""
+
+    def add(net: Network, x: str, z: str) -> str:
+        gain = net.constant(np.linspace(0.5, 1.5, channels, dtype=np.float32))
+        affine = [gain] if kind.startswith("RMS") else [gain, net.normal(channels)]
+        return net.node(kind, [x, *affine], net.shape(x), **attributes)
+
+    return add
+
+
 def _clip(net: Network, x: str, z: str) -> str:
     ends = [net.constant(np.float32(end)) for end in (-0.5, 1.0)]
     return net.node("Clip", [x, *ends], net.shape(x))
@@ -153,11 +164,14 @@ EXAMPLES: dict[str, tuple[tuple[int, ...], Example]] = {
     ),
     "GlobalAveragePool": (_MAP, _to("GlobalAveragePool", (1, 4, 1, 1))),
     "GlobalMaxPool": (_MAP, _to("GlobalMaxPool", (1, 4, 1, 1))),
+    "GroupNormalization": (_MAP, _norm("GroupNormalization", 4, num_groups=2)),
     "HardSigmoid": (_MAP, _same("HardSigmoid")),
     "HardSwish": (_MAP, _same("HardSwish")),
     "Identity": (_MAP, _same("Identity")),
     "LSTM": (_STEPS, _recurrent("LSTM")),
     "LeakyRelu": (_MAP, _same("LeakyRelu", alpha=0.1)),
+    "InstanceNormalization": (_MAP, _norm("InstanceNormalization", 4)),
+    "LayerNormalization": (_MAP, _norm("LayerNormalization", 6)),
     "LRN": (_MAP, _same("LRN", size=3)),
     "LogSoftmax": (_ROW, _same("LogSoftmax")),
     "LpNormalization": (_ROW, _same("LpNormalization")),
@@ -170,6 +184,7 @@ EXAMPLES: dict[str, tuple[tuple[int, ...], Example]] = {
     "Neg": (_MAP, _same("Neg")),
     "PRelu": (_MAP, lambda net, x, z: net.node("PRelu", [x, net.normal(4, 1, 1)], net.shape(x))),
     "Pad": (_MAP, _with("Pad", [[0, 0, 1, 1, 0, 0, 1, 1]], (1, 4, 8, 8))),
+    "RMSNormalization": (_MAP, _norm("RMSNormalization", 6)),
     "RNN": (_STEPS, _recurrent("RNN")),
     "ReduceMax": (_MAP, _with("ReduceMax", [[2, 3]], (1, 4, 1, 1))),
     **{
@@ -214,7 +229,7 @@ EXAMPLES: dict[str, tuple[tuple[int, ...], Example]] = {
     },
 }
 #: Later operator sets than the one that PyTorch's exporter writes.
-_OPSETS = {"Gelu": 20, "Upsample": 9}
+_OPSETS = {"Gelu": 20, "GroupNormalization": 21, "RMSNormalization": 23, "Upsample": 9}
 
 
 def int8_example(kind: str) -> Graph:

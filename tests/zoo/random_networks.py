@@ -260,6 +260,20 @@ def _dense(net: Network, x: str) -> None:
         net.node("MatMul", [x, net.normal(shape[-1], out)], (*shape[:-1], out))
 
 
+def _norm(net: Network, x: str) -> None:
+    shape = net.shape(x)
+    kind = net.choose(["LayerNormalization", "InstanceNormalization"])
+    if kind == "InstanceNormalization":
+        if len(shape) > 2 and min(np.prod(shape[2:]), 2) > 1:
+            net.node(kind, [x, net.normal(shape[1]), net.normal(shape[1])], shape, epsilon=1e-3)
+        return
+    axis = net.draw.integer(1, len(shape) - 1)
+    affine = [net.normal(*shape[axis:])]
+    if net.flag():
+        affine.append(net.normal(*shape[axis:]))
+    net.node(kind, [x, *affine], shape, axis=axis, epsilon=1e-3)
+
+
 def _product(net: Network, x: str) -> None:
     """With itself, transposed, or with any value that fits; sometimes as attention does it."""
     shape = net.shape(x)
