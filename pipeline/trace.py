@@ -24,6 +24,7 @@ from torch import Tensor
 from edgefactor.errors import ModelError, missing_package
 from edgefactor.pipeline.inputs.example import input_names
 from edgefactor.pipeline.load import LoadedModel
+from edgefactor.pipeline.passes.explicit_padding import make_padding_explicit
 
 OPSET = 18
 _FRAME = re.compile(r'File "([^"]+)", line (\d+), in ([^\n]+)(?:\n\s+([^\n]+))?')
@@ -98,6 +99,7 @@ def to_onnx(loaded: LoadedModel, example_inputs: Sequence[Tensor]) -> TracedMode
     if model.functions:
         model = onnx.inliner.inline_local_functions(model)
     _fix_shapes(model, example_inputs)
+    make_padding_explicit(model)
     sources = {
         name: source
         for node in model.graph.node

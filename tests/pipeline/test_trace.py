@@ -211,3 +211,23 @@ def test_path_that_depends_on_data() -> None:
         to_onnx(as_module(DataDependent()), (torch.ones(1, 4),))
     assert isinstance(caught.value, ModelError)
     assert "test_trace.py" in caught.value.where and "values of tensors" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("kernel", "dilation", "script"),
+    [(3, 2, True), (4, 1, True), (4, 3, True), (2, 1, True), (4, 3, False)],
+)
+def test_padding_by_name(tmp_path: Path, kernel: int, dilation: int, script: bool) -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        nn.Conv2d(2, 3, (kernel, 3), padding="same", dilation=(dilation, 1)),
+        nn.Conv2d(3, 2, kernel, padding="same", dilation=dilation, bias=False),
+    )
+    x = torch.randn(1, 2, 11, 9)
+    loaded = as_module(network)
+    if script:
+        torch.jit.save(torch.jit.script(network), tmp_path / "net.pt")
+        loaded = load(tmp_path / "net.pt")
+    found = run_onnx(to_onnx(loaded, [x]).model, x.numpy())
+    expected = network(x).detach().numpy()
+    np.testing.assert_allclose(found[0], expected, rtol=1e-4, atol=1e-5)
