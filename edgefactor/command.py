@@ -37,7 +37,8 @@ SHAPE = _Parsed("shape", config.parse_shape)
 SIZE = _Parsed("size", config.parse_size)
 NUMBERS = _Parsed("numbers", config.parse_numbers)
 SHARE = _Parsed("share", config.parse_share)
-FILE = click.Path(path_type=Path)
+# Unreadable files are errors of those who read them: with a hint, and as JSON where that is asked.
+FILE = click.Path(path_type=Path, readable=False)
 
 
 def options(*parts: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -99,7 +100,8 @@ check_options = options(
 def guard(work: Callable[[], int], *, as_json: bool, debug: bool) -> int:
     """Runs a command's work and turns exceptions into messages and exit code 1."""
     try:
-        return work()
+        with terminal.only_json(as_json):
+            return work()
     except EdgefactorError as error:
         signals.check()
         terminal.print_error(error, as_json=as_json)

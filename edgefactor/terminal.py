@@ -10,9 +10,9 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from edgefactor import signals
 from edgefactor.errors import EdgefactorError
@@ -36,9 +36,29 @@ def console(*, stderr: bool = False) -> Console:
     return Console(stderr=stderr, markup=False, highlight=False, emoji=False, soft_wrap=False)
 
 
+#: Where JSON goes while everything else that is printed goes to stderr.
+_json_stream: TextIO | None = None
+
+
+@contextmanager
+def only_json(as_json: bool) -> Iterator[None]:
+    """Keeps stdout for JSON: what the user's own model or data code prints goes to stderr."""
+    global _json_stream
+    if not as_json:
+        yield
+        return
+    _json_stream = sys.stdout
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        _json_stream = None
+
+
 def print_json(data: Any) -> None:
     """Writes one JSON document to stdout."""
-    sys.stdout.write(json.dumps(data, indent=2, ensure_ascii=False) + "\n")
+    stream = _json_stream or sys.stdout
+    stream.write(json.dumps(data, indent=2, ensure_ascii=False) + "\n")
 
 
 def print_error(error: EdgefactorError, *, as_json: bool) -> None:

@@ -152,7 +152,13 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     for name, digest in manifest["files"].items():
         inside = (folder / name).resolve().is_relative_to(folder.resolve())
-        if not inside or not (folder / name).is_file() or sha256(folder / name) != digest:
+        try:
+            whole = inside and (folder / name).is_file() and sha256(folder / name) == digest
+        except OSError as error:
+            raise OptionError(
+                "A file of the bundle cannot be read", where=str(folder / name), found=str(error)
+            ) from error
+        if not whole:
             raise OptionError(
                 "A file of the bundle is missing or was changed",
                 where=str(folder / name),

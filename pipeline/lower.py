@@ -319,6 +319,14 @@ def lower(
         lowering.node = node
         ops.BY_ONNX[node.op_type].lower(node, lowering)
     outputs = tuple(_output_port(lowering, info.name) for info in model.graph.output)
+    for port in outputs:
+        if lowering.tensors[port.tensor].data is not None:
+            raise ModelError(
+                "An output of the model is the same for every input",
+                where=f"output {port.name}",
+                expected="outputs that are computed from the inputs",
+                hint="Leave constants out of what forward returns.",
+            )
     whole = Graph(
         name=name,
         tensors=lowering.tensors,

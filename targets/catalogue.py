@@ -63,10 +63,18 @@ def _suggestion(name: str) -> str:
 def _read(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise TargetError(
+            "the target file cannot be read", where=str(path), found=str(error)
+        ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise TargetError(
             "the target file is not valid TOML", where=str(path), found=str(error)
         ) from error
+
+
+#: What a TOML file calls the types that its values are read as.
+_KINDS = {str: "a string", int: "an integer", bool: "a boolean", list: "an array", dict: "a table"}
 
 
 class _Table:
@@ -81,10 +89,10 @@ class _Table:
         label = f"{self.name}.{key}" if self.name else key
         value = self.values.pop(key, None)
         if value is None:
-            raise self.wrong(f"the key {label} is missing", "", kind.__name__)
+            raise self.wrong(f"the key {label} is missing", "", _KINDS[kind])
         # bool is an int to isinstance, but `ram_bytes = true` is a mistake.
         if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-            raise self.wrong(f"the key {label} is of the wrong type", repr(value), kind.__name__)
+            raise self.wrong(f"the key {label} is of the wrong type", repr(value), _KINDS[kind])
         if isinstance(value, int) and value < 0:
             raise self.wrong(f"the key {label} is negative", repr(value), "0 or more")
         return value

@@ -186,6 +186,22 @@ def test_exit_code_and_json(
     assert json.loads(out) == {"schema": "fake", "ok": ok} and err == ""
 
 
+def test_what_the_model_prints_does_not_spoil_json(
+    fake: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def work(options: Any, progress: config.Progress) -> FakeReport:
+        print("hello from forward")
+        return FakeReport()
+
+    fake(work)
+    assert cli.main(["export", "net.pt", "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["ok"] and err == "hello from forward\n"
+    fake(lambda options, progress: print("again") or raising(ERROR)(options, progress))  # type: ignore[func-returns-value]
+    assert cli.main(["export", "net.pt", "--json"]) == 1
+    assert json.loads(capsys.readouterr().out)["error"] == "model"
+
+
 def test_quiet(fake: Any, capsys: pytest.CaptureFixture[str]) -> None:
     fake(lambda options, progress: FakeReport())
     assert cli.main(["export", "net.pt", "-q"]) == 0

@@ -37,15 +37,19 @@ class Checkpoints:
         self._folder = folder
         if folder is None:
             return
-        folder.mkdir(parents=True, exist_ok=True)
         mark = folder / _FINGERPRINT
-        if mark.is_file() and mark.read_text(encoding="utf-8").strip() != fingerprint:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            known = mark.read_text(encoding="utf-8").strip() if mark.is_file() else fingerprint
+            mark.write_text(known + "\n", encoding="utf-8")
+        except OSError as error:
+            raise _unwritable(folder, error) from error
+        if known != fingerprint:
             raise OptionError(
                 "The checkpoints belong to another model, data, recipe or seed",
                 where=str(folder),
                 hint="Remove the folder, or name another one with --checkpoints.",
             )
-        mark.write_text(fingerprint + "\n", encoding="utf-8")
 
     def path(self, training: int) -> Path | None:
         """The file of training number `training`."""
@@ -77,5 +81,20 @@ class Checkpoints:
         if path is None:
             return
         beside = path.with_suffix(".tmp")
-        torch.save(dict(state), beside)
-        os.replace(beside, path)
+        try:
+            torch.save(dict(state), beside)
+            os.replace(beside, path)
+        except (OSError, RuntimeError) as error:
+            # PyTorch's writer reports a full disk as a RuntimeError.
+            beside.unlink(missing_ok=True)
+            raise _unwritable(path, error) from error
+
+
+def _unwritable(place: Path, error: Exception) -> OptionError:
+    found = error.strerror if isinstance(error, OSError) else None
+    return OptionError(
+        "The checkpoints cannot be written",
+        where=str(place),
+        found=found or str(error).splitlines()[0],
+        hint="Make room, or name another folder with --checkpoints.",
+    )

@@ -22,7 +22,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from edgefactor.errors import ModelError
+from edgefactor.errors import ModelError, OptionError
 from edgefactor.pipeline.compress.engine import Outcome
 from edgefactor.pipeline.compress.recipe import Recipe
 
@@ -60,6 +60,7 @@ def save(
 
     Raises:
         ModelError: If PyTorch cannot export the model.
+        OptionError: If the file cannot be written.
     """
     model = model.cpu().eval()
     inputs = tuple(torch.from_numpy(np.ascontiguousarray(array)) for array in example)
@@ -68,16 +69,26 @@ def save(
     try:
         with _quiet():
             program = torch.export.export(model, inputs)
-            torch.export.save(program, beside, extra_files={EXTRA_FILE: text})
     except Exception as error:
-        beside.unlink(missing_ok=True)
         raise ModelError(
             "PyTorch cannot export the compressed model",
             where=str(path),
             found=str(error).splitlines()[0][:300] if str(error) else type(error).__name__,
             hint="The model must be one that torch.export.export takes.",
         ) from error
-    os.replace(beside, path)
+    try:
+        with _quiet():
+            torch.export.save(program, beside, extra_files={EXTRA_FILE: text})
+        os.replace(beside, path)
+    except (OSError, RuntimeError) as error:
+        # PyTorch's writer reports a full disk as a RuntimeError.
+        beside.unlink(missing_ok=True)
+        raise OptionError(
+            "The compressed model cannot be written",
+            where=str(path),
+            found=str(error).splitlines()[0],
+            hint="Make room, or choose another place with -o.",
+        ) from error
 
 
 def read_metadata(path: Path) -> dict[str, Any] | None:

@@ -195,7 +195,7 @@ def _per_channel(values: tuple[float, ...], array: FloatArray, option: str) -> F
             f"{option} has another number of values than the input has channels",
             where=option,
             found=str(len(values)),
-            expected=f"1 or {channels}",
+            expected=f"1 or {channels}" if channels > 1 else "1",
         )
     return np.asarray(values, np.float32).reshape(1, -1, *(1,) * (array.ndim - 2))
 

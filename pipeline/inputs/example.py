@@ -89,7 +89,9 @@ def try_model(loaded: LoadedModel, inputs: Sequence[Tensor]) -> tuple[Tensor, ..
             where=loaded.source,
             found=f"{found}: {_cause(error)}",
             expected=first_layer(loaded),
-            hint=_batch_hint(loaded, inputs) or "Correct --input-shape, or the layout of the data.",
+            hint=_batch_hint(loaded, inputs)
+            or _layout_hint(loaded, inputs)
+            or "Correct --input-shape, or the layout of the data.",
         ) from error
     outputs = tuple(_flatten(result))
     if not outputs or not all(isinstance(o, Tensor) and o.is_floating_point() for o in outputs):
@@ -172,6 +174,26 @@ def _batch_hint(loaded: LoadedModel, inputs: Sequence[Tensor]) -> str:
         for own, given in zip(carried, inputs, strict=False)
     ):
         return "It was exported for another batch size: export it with batch 1 or a dynamic batch."
+    return ""
+
+
+def _layout_hint(loaded: LoadedModel, inputs: Sequence[Tensor]) -> str:
+    """What would make the only input one that the model takes: tried, not guessed."""
+    if len(inputs) != 1:
+        return ""
+    x = inputs[0]
+    last = x.ndim - 1
+    axes = (0, last, *range(1, last))
+    for changed, hint in (
+        (x.permute(axes) if last > 1 else x, f"The channels are last: use x.transpose{axes}."),
+        (x[:, None], "The channel axis is missing: use x[:, None]."),
+    ):
+        try:
+            with torch.no_grad():
+                loaded.module(changed)
+        except Exception:
+            continue
+        return hint
     return ""
 
 

@@ -46,7 +46,10 @@ def read_images(path: Path, option: str, shapes: Sequence[Shape] | None, limit: 
             "Reading images needs Pillow", where=option, hint="Run: pip install pillow"
         ) from error
     where = f"{option} {path}"
-    files, labels = _image_files(path, limit)
+    try:
+        files, labels = _image_files(path, limit)
+    except OSError as error:
+        raise DataError("The folder cannot be read", where=where, found=str(error)) from error
     if not files:
         raise DataError(
             "The folder holds no images", where=where, expected=" ".join(_IMAGE_SUFFIXES)

@@ -129,3 +129,14 @@ def test_changed_bundle(tmp_path: Path, change: str) -> None:
 def test_no_bundle(tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="not a bundle"):
         bundle.read_manifest(tmp_path)
+
+
+def test_unreadable_file_of_a_bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: Path) -> str:
+        raise PermissionError(13, "Permission denied")
+
+    write(tmp_path / "out", "x")
+    monkeypatch.setattr(bundle, "sha256", refuse)
+    with pytest.raises(OptionError, match="cannot be read") as caught:
+        bundle.read_manifest(tmp_path / "out")
+    assert "Permission denied" in caught.value.found

@@ -337,3 +337,14 @@ def test_what_nothing_needs_is_left_out() -> None:
     body = "unused = Sigmoid (x) y = Relu (x)"
     graph = validate(lower(model(body), name="net"), "lower")
     assert len(graph.ops) == 1
+
+
+class Ones(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.ones(1, 3)
+
+
+def test_output_that_is_always_the_same() -> None:
+    with pytest.raises(ModelError, match="the same for every input") as caught:
+        lowered(nn.Sequential(Ones()), (1, 4))
+    assert caught.value.where.startswith("output ")

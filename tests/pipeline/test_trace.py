@@ -231,3 +231,21 @@ def test_padding_by_name(tmp_path: Path, kernel: int, dilation: int, script: boo
     found = run_onnx(to_onnx(loaded, [x]).model, x.numpy())
     expected = network(x).detach().numpy()
     np.testing.assert_allclose(found[0], expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("shape", "words"),
+    [("1,8,8,3", "x.transpose(0, 3, 1, 2)"), ("1,9", "--input-shape"), ("1,4,8,8", "--input")],
+)
+def test_layout_that_would_do(shape: str, words: str) -> None:
+    loaded = as_module(networks.convolutional())
+    with pytest.raises(ModelError) as caught:
+        try_model(loaded, choose_inputs(loaded, [parse_shape(shape)]))
+    assert words in caught.value.hint
+
+
+def test_missing_channel_axis() -> None:
+    loaded = as_module(nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(72, 2)))
+    with pytest.raises(ModelError) as caught:
+        try_model(loaded, choose_inputs(loaded, [parse_shape("1,8,8")]))
+    assert "x[:, None]" in caught.value.hint

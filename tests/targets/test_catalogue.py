@@ -82,3 +82,14 @@ def test_mistake_is_named(tmp_path: Path, mistake: str) -> None:
         load_target(str(path))
     assert message in caught.value.message
     assert caught.value.where == str(path)
+
+
+def test_unreadable_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> str:
+        raise PermissionError(13, "Permission denied")
+
+    path = tmp_path / "mine.toml"
+    path.write_text(M4, encoding="utf-8")
+    monkeypatch.setattr(Path, "read_text", refuse)
+    with pytest.raises(TargetError, match="cannot be read"):
+        load_target(str(path))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from edgefactor.errors import ModelError
+from edgefactor.errors import ModelError, OptionError
 from edgefactor.export.encodings.codebook import codebook_encoding
 from edgefactor.export.ops.conv import Conv2D
 from edgefactor.pipeline.compress import BY_NAME
@@ -123,3 +123,17 @@ def test_failed_write_leaves_what_was_there(tmp_path: Path) -> None:
         save(Untraceable(), outcome, recipe, [task(1).inputs[0]], path)
     assert path.read_bytes() == before
     assert [entry.name for entry in tmp_path.iterdir()] == ["small.pt2"]
+
+
+def test_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(program: object, path: Path, **_: object) -> None:
+        path.write_bytes(b"half")
+        raise RuntimeError("PytorchStreamWriter failed writing file")
+
+    net, outcome, recipe = compressed(RECIPES["four bits"][0], tmp_path / "net.pt2")
+    old = (tmp_path / "net.pt2").read_bytes()
+    monkeypatch.setattr(torch.export, "save", refuse)
+    with pytest.raises(OptionError, match="cannot be written"):
+        save(net, outcome, recipe, [task(1).inputs[0]], tmp_path / "net.pt2")
+    assert [path.name for path in tmp_path.iterdir()] == ["net.pt2"]
+    assert (tmp_path / "net.pt2").read_bytes() == old

@@ -88,6 +88,26 @@ def test_checkpoints_of_another_compression_are_refused(tmp_path: Path) -> None:
         Checkpoints(tmp_path, "b")
 
 
+def test_checkpoints_that_cannot_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OptionError, match="cannot be written"):
+        Checkpoints(tmp_path / "file" / "folder", "a")
+    kept = Checkpoints(tmp_path / "folder", "a")
+    kept.save(0, {"epoch": 1})
+    monkeypatch.setattr(torch, "save", full_disk)
+    with pytest.raises(OptionError, match="cannot be written") as caught:
+        kept.save(0, {"epoch": 2})
+    assert "--checkpoints" in caught.value.hint
+    assert kept.load(0) == {"epoch": 1}
+
+
+def full_disk(state: object, path: Path) -> None:
+    path.write_bytes(b"half")
+    raise RuntimeError("[enforce fail at inline_container.cc:668] . unexpected pos 64 vs 0")
+
+
 def test_nan_stops_and_keeps_the_last_good_state(tmp_path: Path) -> None:
     net, ctx = network(), context(task(), checkpoints=Checkpoints(tmp_path, "a"))
 

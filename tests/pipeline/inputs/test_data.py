@@ -258,3 +258,12 @@ def test_random_data() -> None:
     assert first.random and first.inputs[0].shape == (5, 3, 8, 6)
     assert np.array_equal(first.inputs[0], again.inputs[0])
     assert not np.array_equal(first.inputs[0], other.inputs[0])
+
+
+def test_unreadable_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: Path) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    with pytest.raises(DataError, match="folder cannot be read"):
+        read(str(tmp_path))
