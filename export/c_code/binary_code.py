@@ -103,8 +103,9 @@ def product_code(inputs: Sequence[Tensor], output: Tensor, clamp: tuple[int, int
 
 def extreme_code(inputs: Sequence[Tensor], output: Tensor, flip: int) -> LayerCode:
     """The larger (flip 0) or smaller (flip -1) of two tensors of one scale."""
-    args: dict[str, CValue] = {"broadcast": _broadcast(inputs), "flip": flip}
-    return _code("ef_extreme_s8", "ef_extreme", args, inputs, output)
+    args: dict[str, CValue] = {"broadcast": _broadcast(inputs, output.dtype.bytes), "flip": flip}
+    name = "ef_extreme_s8" if output.dtype is DType.INT8 else "ef_extreme_s16"
+    return _code(name, "ef_extreme", args, inputs, output)
 
 
 def compare_code(inputs: Sequence[Tensor], output: Tensor, accepted: int) -> LayerCode:

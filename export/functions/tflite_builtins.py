@@ -66,8 +66,9 @@ def write(
     shape: tuple[int, ...],
     builder: TfliteBuilder,
     name: str,
+    dtype: DType = DType.INT8,
 ) -> None:
-    """Write a chain between two tensors of a TFLite file, which share a shape."""
+    """Write a chain between two tensors of a TFLite file, which share a shape and a type."""
     source, result = ends
     indices = [source]
     for count, step in enumerate(chain, 1):
@@ -75,13 +76,12 @@ def write(
         operands = [indices[number] for number in step.sources]
         if step.constant is not None:
             code, quantization = step.constant
-            operands.append(
-                builder.int8(np.array([code], np.int8), quantization, f"{label}.constant")
-            )
+            data = np.array([code], str(dtype))
+            operands.append(builder.constant(data, quantization, f"{label}.constant"))
         if count == len(chain):
             indices.append(result)
         else:
-            indices.append(builder.temporary(shape, step.output, label))
+            indices.append(builder.temporary(shape, step.output, label, dtype))
         builder.op(
             step.builtin,
             operands,

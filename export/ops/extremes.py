@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edgefactor.export.c_code import binary_code
 from edgefactor.export.c_code.broadcasting import broadcast_shape
 from edgefactor.export.c_code.layer_code import CTarget, LayerCode
-from edgefactor.export.ir import Array, Graph, Op, Tensor
+from edgefactor.export.ir import Array, DType, Graph, Op, Tensor
 from edgefactor.export.ops.family import (
     Family,
     Lowering,
@@ -71,6 +70,9 @@ class _ExtremeFamily(Family):
         result = lowering.emit(Lookup, [tensor], shape, function="clip", low=low, high=high)
         lowering.bind(node.outputs[0], result, perm)
 
+    def widths(self, op: Extreme) -> tuple[DType, ...]:
+        return (DType.INT8, DType.INT16)
+
     def output_shape(self, op: Extreme, inputs: Sequence[Tensor]) -> Shape:
         return broadcast_shape(inputs[0].shape, inputs[1].shape)
 
@@ -82,8 +84,8 @@ class _ExtremeFamily(Family):
 
     def reference(
         self, op: Extreme, inputs: Sequence[Tensor], output: Tensor, values: Sequence[Array]
-    ) -> NDArray[np.int8]:
-        return np.asarray(self.choose(values[0], values[1]), np.int8)
+    ) -> Array:
+        return np.asarray(self.choose(values[0], values[1]), str(output.dtype))
 
     def write_onnx(self, op: Extreme, graph: Graph, builder: OnnxBuilder) -> None:
         operands = [builder.read(name) for name in op.inputs]

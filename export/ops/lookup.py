@@ -11,14 +11,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edgefactor.export.c_code.layer_code import CTarget, LayerCode
 from edgefactor.export.c_code.unary_code import CODES, unary_code
-from edgefactor.export.functions import gates, hard_swish
+from edgefactor.export.functions import gates, hard_swish, wide_functions
 from edgefactor.export.functions import tflite_builtins as builtins
 from edgefactor.export.functions.tflite_builtins import Chain
-from edgefactor.export.ir import Array, Graph, Op, Quantization, Tensor
+from edgefactor.export.ir import Array, DType, Graph, Op, Quantization, Tensor
 from edgefactor.export.numerics import float32
 from edgefactor.export.ops.family import (
     Family,
@@ -174,6 +173,13 @@ class LookupFamily(Family):
             ends.append(end)
         return {"low": ends[0], "high": ends[1]}
 
+    def widths(self, op: Lookup) -> tuple[DType, ...]:
+        wide = (DType.INT16,) if op.function in wide_functions.FUNCTIONS else ()
+        return (DType.INT8, *wide)
+
+    def wide_output_rule(self, op: Lookup) -> OutputRule:
+        return wide_functions.GATE_OUTPUT if op.function in ("sigmoid", "tanh") else "free"
+
     def output_shape(self, op: Lookup, inputs: Sequence[Tensor]) -> Shape:
         return inputs[0].shape
 
@@ -183,13 +189,17 @@ class LookupFamily(Family):
 
     def chain(self, op: Lookup, x: Tensor, output: Tensor) -> Chain:
         """The TFLite builtins of an operator between two quantized tensors."""
-        return FUNCTIONS[op.function](op, x.quant, output.quant)
+        functions = wide_functions.FUNCTIONS if output.dtype is DType.INT16 else FUNCTIONS
+        return functions[op.function](op, x.quant, output.quant)
 
     def reference(
         self, op: Lookup, inputs: Sequence[Tensor], output: Tensor, values: Sequence[Array]
-    ) -> NDArray[np.int8]:
-        table = builtins.evaluate(self.chain(op, inputs[0], output), CODES).astype(np.int8)
-        return table[values[0].astype(np.int64) - int(CODES[0])]
+    ) -> Array:
+        chain, codes = self.chain(op, inputs[0], output), values[0].astype(np.int64)
+        if output.dtype is DType.INT16:
+            return builtins.evaluate(chain, codes).astype(np.int16)
+        table = builtins.evaluate(chain, CODES).astype(np.int8)
+        return np.asarray(table[codes - int(CODES[0])])
 
     def write_onnx(self, op: Lookup, graph: Graph, builder: OnnxBuilder) -> None:
         x = builder.read(op.inputs[0])
@@ -214,10 +224,12 @@ class LookupFamily(Family):
     def write_tflite(self, op: Lookup, graph: Graph, builder: TfliteBuilder) -> None:
         x, output = graph.tensors[op.inputs[0]], graph.tensors[op.outputs[0]]
         ends = builder.tensor(x.name), builder.tensor(output.name)
-        builtins.write(self.chain(op, x, output), ends, x.shape, builder, op.name)
+        builtins.write(self.chain(op, x, output), ends, x.shape, builder, op.name, output.dtype)
 
     def layer_code(self, op: Lookup, graph: Graph, target: CTarget) -> LayerCode:
         x, output = graph.tensors[op.inputs[0]], graph.tensors[op.outputs[0]]
+        if output.dtype is DType.INT16:
+            return wide_functions.code(op, x, output)
         table = builtins.evaluate(self.chain(op, x, output), CODES)
         slope = _SLOPES[op.function](op) if op.function in _SLOPES else 0.0
         slope *= x.quant.scale / output.quant.scale

@@ -12,8 +12,9 @@ from typing import NoReturn
 import numpy as np
 
 from edgefactor.export import numerics
-from edgefactor.export.c_code.layer_code import Call, CTarget, LayerCode
+from edgefactor.export.c_code.layer_code import CTarget, LayerCode
 from edgefactor.export.c_code.unary_code import CODES, unary_code
+from edgefactor.export.functions.wide_functions import rescaling_code
 from edgefactor.export.ir import Array, DType, Graph, Op, Quantization, Tensor
 from edgefactor.export.numerics import IntArray
 from edgefactor.export.ops.family import (
@@ -25,8 +26,6 @@ from edgefactor.export.ops.family import (
     Shape,
     TfliteBuilder,
 )
-
-_SHORT = {DType.INT8: "s8", DType.INT16: "s16"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,39 +79,10 @@ class RequantizeFamily(Family):
     def layer_code(self, op: Requantize, graph: Graph, target: CTarget) -> LayerCode:
         x, output = graph.tensors[op.inputs[0]], graph.tensors[op.outputs[0]]
         if DType.INT16 in (x.dtype, output.dtype):
-            return _wide_code(x, output)
+            return rescaling_code(x, output, output.dtype.code_range)
         table = requantize_codes(CODES, x.quant, output.quant)
         slope = x.quant.scale / output.quant.scale
         return unary_code(table, x.name, x.elements, slope, target)
-
-
-def _wide_code(x: Tensor, output: Tensor) -> LayerCode:
-    """The kernel for other pairs than int8 and int8, where a table would be too long."""
-    multiplier, shift = numerics.quantize_multiplier(x.quant.scale / output.quant.scale)
-    ends = tuple(dict.fromkeys(_SHORT[tensor.dtype] for tensor in (x, output)))
-    function = "_".join(("ef_requantize", *ends))
-    call = Call(
-        function=function,
-        struct="ef_requantize_args",
-        args={
-            "count": x.elements,
-            "in_zero_point": x.quant.zero_point,
-            "out_zero_point": output.quant.zero_point,
-            "multiplier": multiplier,
-            "shift": shift,
-        },
-        inputs=(x.name,),
-    )
-    return LayerCode(
-        calls=(call,),
-        sources=(
-            f"{function}.c",
-            "ef_requantize.h",
-            "ef_numerics.h",
-            "ef_wide.h" if output.dtype is DType.INT16 else "ef_saturate.h",
-        ),
-        in_place=(0,) if x.dtype is DType.INT16 else (),
-    )
 
 
 FAMILY = RequantizeFamily()

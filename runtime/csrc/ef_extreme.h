@@ -17,6 +17,9 @@ typedef struct ef_extreme_args {
 
 void ef_extreme_s8(const ef_extreme_args *a, const int8_t *in1, const int8_t *in2, int8_t *out);
 
+/* On int16; the broadcast counts bytes. */
+void ef_extreme_s16(const ef_extreme_args *a, const int16_t *in1, const int16_t *in2, int16_t *out);
+
 #ifdef __cplusplus
 }
 #endif

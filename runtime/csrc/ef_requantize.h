@@ -1,6 +1,6 @@
 /* The same real values at another scale or in another width, where 8-bit and 16-bit tensors meet.
  *
- * out = saturate(out_zero_point + requantize(in - in_zero_point)); int16 has zero point 0. `out` may
+ * out = clamp(out_zero_point + requantize(in - in_zero_point), low, high); int16 has zero point 0. `out` may
  * be `in` unless its elements are wider. */
 #ifndef EF_REQUANTIZE_H
 #define EF_REQUANTIZE_H
@@ -17,6 +17,8 @@ typedef struct ef_requantize_args {
     int32_t out_zero_point;
     int32_t multiplier;
     int32_t shift; /* as ef_requantize takes it */
+    int32_t low;
+    int32_t high;
 } ef_requantize_args;
 
 void ef_requantize_s8_s16(const ef_requantize_args *a, const int8_t *in, int16_t *out);

@@ -6,7 +6,9 @@ void ef_requantize_s16(const ef_requantize_args *a, const int16_t *in, int16_t *
 {
     const int32_t multiplier = a->multiplier;
     const int32_t shift = a->shift;
+    const int32_t low = a->low;
+    const int32_t high = a->high;
     for (int16_t *const end = out + a->count; out != end; out++) {
-        *out = ef_saturate_s16(ef_requantize(*in++, multiplier, shift));
+        *out = ef_clamp_s16(ef_requantize(*in++, multiplier, shift), low, high);
     }
 }

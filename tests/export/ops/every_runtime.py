@@ -74,7 +74,7 @@ def graph_of(
     for op, quant in cases:
         family = ops.family_of(op)
         shape = family.output_shape(op, [known[n] for n in op.inputs])
-        rule = family.output_rule(op)
+        rule = (family.wide_output_rule if dtype is DType.INT16 else family.output_rule)(op)
         chosen = rule if isinstance(rule, Quantization) else quant
         known[op.outputs[0]] = activation(op.outputs[0], shape, chosen, dtype)
     graph = Graph(

@@ -16,6 +16,8 @@ from edgefactor.export.ir import DType, Graph, Op, Quantization, Tensor, constan
 from edgefactor.export.ops.concat import Concat
 from edgefactor.export.ops.conv import Conv2D
 from edgefactor.export.ops.elementwise import Add, Mul, Sub
+from edgefactor.export.ops.extremes import Maximum, Minimum
+from edgefactor.export.ops.lookup import Lookup
 from edgefactor.export.ops.pad import Pad
 from edgefactor.export.ops.pool import AveragePool2D, MaxPool2D
 from edgefactor.export.ops.reshape import Reshape, Transpose
@@ -160,6 +162,57 @@ def test_sums_and_products(kind: type[Add], tmp_path: Path) -> None:
         for call in ops.family_of(op).layer_code(op, graph, CTarget()).calls
     }
     assert kernels == {"ef_mul_s16" if kind is Mul else "ef_add_s16"}
+
+
+EXTREMES = (((1, 4, 5, 3), (1, 4, 5, 3)), ((1, 5, 4, 7), (1, 1, 1, 7)), ((2, 6, 1), (1, 1, 9)))
+
+
+@pytest.mark.parametrize("kind", [Maximum, Minimum])
+def test_the_larger_and_the_smaller(kind: type[Maximum], tmp_path: Path) -> None:
+    generator = np.random.default_rng(8)
+    tensors: list[Tensor] = []
+    cases = []
+    for number, shapes in enumerate(EXTREMES):
+        names = (f"a{number}", f"b{number}")
+        tensors += [wide(name, shape) for name, shape in zip(names, shapes, strict=True)]
+        cases.append((kind(name=f"y{number}", inputs=names, outputs=(f"y{number}",)), SCALE))
+    graph = graph_of(cases, tensors, dtype=DType.INT16)
+    check_everywhere(graph, {t.name: codes(generator, t.shape) for t in tensors}, tmp_path)
+
+
+#: Every int16 code once.
+EVERY = np.arange(-32768, 32768).astype(np.int16).reshape(1, -1)
+FUNCTIONS: dict[str, dict[str, float]] = {
+    "relu": {},
+    "clip": {"low": -0.75, "high": 3.0},
+    "sigmoid": {},
+    "tanh": {},
+    "silu": {},
+}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_functions_of_all_codes(name: str, tmp_path: Path) -> None:
+    tensors: list[Tensor] = []
+    cases = []
+    for number, exponent in enumerate((-17, -13, -12, -11, -8, -3)):
+        tensors.append(wide(f"x{number}", EVERY.shape, 2.0**exponent))
+        op = Lookup(
+            name=f"y{number}",
+            inputs=(f"x{number}",),
+            outputs=(f"y{number}",),
+            function=name,
+            **FUNCTIONS[name],
+        )
+        gate = name in ("sigmoid", "tanh")
+        result = -15 if gate else exponent + (number + 1) % 3 - 1
+        cases.append((op, quantization(2.0**result, 0)))
+    graph = graph_of(cases, tensors, dtype=DType.INT16)
+    found = check_everywhere(graph, {tensor.name: EVERY for tensor in tensors}, tmp_path)
+    real = EVERY.astype(np.float64) * 2.0**-12
+    expected = {"sigmoid": 1 / (1 + np.exp(-real)), "tanh": np.tanh(real)}
+    if name in expected:
+        assert np.abs(found["y2"] / 32768 - expected[name]).max() < 2.0**-13
 
 
 @pytest.mark.parametrize("kind", [Add, Sub])
