@@ -194,7 +194,7 @@ def _enum(field: str, value: Any) -> Any:
         return value
     if field == "padding":
         return getattr(schema.Padding, value)
-    if field in ("inDataType", "outDataType"):
+    if field in ("inDataType", "outDataType", "outputType"):
         return getattr(schema.TensorType, value)
     return getattr(schema.ActivationFunctionType, value)
 

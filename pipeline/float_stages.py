@@ -41,11 +41,19 @@ SHARING_SAMPLES = 128
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FloatStages:
-    """The float model in all the forms it went through."""
+    """The float model in all the forms it went through.
+
+    Attributes:
+        traced: As PyTorch's exporter wrote it.
+        simplified: In canonical form.
+        graph: Lowered and fused.
+        types: What PyTorch's form takes as inputs; the others take float32 throughout.
+    """
 
     traced: onnx.ModelProto
     simplified: onnx.ModelProto
     graph: Graph
+    types: tuple[torch.dtype, ...]
 
 
 def float_stages(
@@ -75,7 +83,12 @@ def float_stages(
         if value.is_floating_point()
     }
     graph = keep_shared_values(graph, state)
-    return FloatStages(traced=traced.model, simplified=simplified.model, graph=graph)
+    return FloatStages(
+        traced=traced.model,
+        simplified=simplified.model,
+        graph=graph,
+        types=tuple(tensor.dtype for tensor in example),
+    )
 
 
 def quantized(
@@ -161,8 +174,9 @@ def float_rungs(
     torch.set_num_threads(1)  # for single samples more threads only wait for one another
     try:
         for index in range(data.samples):
-            sample = [torch.from_numpy(array) for array in data.sample(index)]
-            rows.append([output.numpy() for output in try_model(loaded, sample)])
+            arrays = zip(data.sample(index), stages.types, strict=True)
+            sample = [torch.from_numpy(array).to(dtype) for array, dtype in arrays]
+            rows.append([output.float().numpy() for output in try_model(loaded, sample)])
     finally:
         torch.set_num_threads(threads)
     before = [

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from edgefactor.export.ir import Graph
+from edgefactor.export.ops.embed import Embed
 from edgefactor.export.serialize import from_json
 from edgefactor.pipeline import bundle
 from edgefactor.pipeline.config import Normalization
@@ -47,11 +48,21 @@ class OpenedBundle:
         """
         shapes = tuple(port.shape for port in self.graph.inputs)
         if place is None:
-            return random_data(shapes, samples, seed)
+            return random_data(shapes, samples, seed, self._index_limits())
         names = tuple(port.name for port in self.graph.inputs)
         data = read(place, names=names, shapes=shapes, normalization=self.normalization)
         check_classes(data, self.graph.outputs[0].shape)
         return data
+
+    def _index_limits(self) -> tuple[int, ...]:
+        """Rows of the table that an input chooses from; 0 for other inputs."""
+        return tuple(
+            min(
+                (op.rows for op in self.graph.consumers(port.tensor) if isinstance(op, Embed)),
+                default=0,
+            )
+            for port in self.graph.inputs
+        )
 
 
 def open_bundle(folder: Path) -> OpenedBundle:

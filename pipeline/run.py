@@ -31,7 +31,7 @@ from edgefactor.pipeline.float_stages import (
     quantized,
     run_float,
 )
-from edgefactor.pipeline.inputs.example import choose_inputs, try_model
+from edgefactor.pipeline.inputs.example import choose_inputs, index_limits, try_model
 from edgefactor.pipeline.inputs.samples import check_classes, no_data, read_data, settle_data
 from edgefactor.pipeline.load import load
 from edgefactor.pipeline.memory_fit import arena_budget, fit_ram
@@ -70,7 +70,7 @@ def export(options: ExportOptions, progress: Progress = lambda _: None) -> Repor
     example = choose_inputs(loaded, options.input_shapes, known.shapes if known else None)
     outputs = try_model(loaded, example)
     shapes = tuple(tuple(int(size) for size in tensor.shape) for tensor in example)
-    data = settle_data(options, calibration, evaluation, shapes)
+    data = settle_data(options, calibration, evaluation, shapes, index_limits(loaded, example))
     if len(outputs) == 1:
         check_classes(data.evaluation, tuple(outputs[0].shape))
     prefix = c_prefix(options)

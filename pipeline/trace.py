@@ -100,6 +100,7 @@ def to_onnx(loaded: LoadedModel, example_inputs: Sequence[Tensor]) -> TracedMode
         model = onnx.inliner.inline_local_functions(model)
     _fix_shapes(model, example_inputs)
     make_padding_explicit(model)
+    _take_reals(model)
     sources = {
         name: source
         for node in model.graph.node
@@ -222,6 +223,22 @@ def _fix_shapes(model: onnx.ModelProto, inputs: Sequence[Tensor]) -> None:
             for dim in value.type.tensor_type.shape.dim:
                 if dim.HasField("dim_param"):
                     dim.Clear()
+
+
+def _take_reals(model: onnx.ModelProto) -> None:
+    """Makes every input float: indices are whole numbers, and the device has their codes."""
+    for value in model.graph.input:
+        kind = value.type.tensor_type.elem_type
+        if kind == onnx.TensorProto.FLOAT:
+            continue
+        typed = f"{value.name}_typed"
+        for node in model.graph.node:
+            for position, name in enumerate(node.input):
+                if name == value.name:
+                    node.input[position] = typed
+        cast = onnx.helper.make_node("Cast", [value.name], [typed], name=typed, to=kind)
+        model.graph.node.insert(0, cast)
+        value.type.tensor_type.elem_type = onnx.TensorProto.FLOAT
 
 
 def _rename_outputs(model: onnx.ModelProto) -> dict[str, str]:

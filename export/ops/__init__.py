@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from edgefactor.export.ir import Op
 from edgefactor.export.ops import (
+    arg_extreme,
     compare,
     concat,
     conv,
     elementwise,
+    embed,
     extremes,
     lookup,
     matmul,
@@ -30,12 +32,14 @@ from edgefactor.export.ops import (
 from edgefactor.export.ops.family import Family
 
 FAMILIES: tuple[Family, ...] = (
+    arg_extreme.FAMILY,
     compare.FAMILY,
     concat.FAMILY,
     conv.FAMILY,
     elementwise.ADD,
     elementwise.MUL,
     elementwise.SUB,
+    embed.FAMILY,
     extremes.MAXIMUM,
     extremes.MINIMUM,
     lookup.FAMILY,

@@ -27,8 +27,8 @@ Shape = tuple[int, ...]
 #: How an output gets its scale: from its own calibrated range, the same as the activations it is
 #: computed from, or a fixed one that the TFLite operator demands.
 OutputRule = Literal["free", "same"] | Quantization
-#: TensorProto.FLOAT and BOOL.
-ONNX_FLOAT, ONNX_BOOL = 1, 9
+#: TensorProto.FLOAT, INT64 and BOOL.
+ONNX_FLOAT, ONNX_INT64, ONNX_BOOL = 1, 7, 9
 #: Of truth values: the codes 0 and 1.
 BOOLEAN = Quantization(scales=(1.0,))
 
@@ -61,6 +61,9 @@ class Lowering(Protocol):
 
     def element_type(self, value: str) -> int:
         """The ONNX type of a value's elements, a number of TensorProto.DataType."""
+
+    def is_input(self, value: str) -> bool:
+        """Whether a value comes into the network from outside."""
 
     def constant(self, value: str) -> NDArray[Any] | None:
         """The array behind a value that is constant, in ONNX layout; None for an activation."""

@@ -12,6 +12,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from edgefactor.export.ir import Tensor
 from edgefactor.export.ops.family import Lowering, OnnxBuilder, Shape
 
 T = TypeVar("T")
@@ -119,6 +120,21 @@ def transpose_onnx(builder: OnnxBuilder, value: str, shape: Shape, perm: Perm) -
         # Cheaper than a Transpose and the same memory.
         return builder.node("Reshape", [value, int64s(builder, [shape[axis] for axis in perm])])
     return builder.node("Transpose", [value], perm=list(perm))
+
+
+def read_stored(builder: OnnxBuilder, tensor: Tensor) -> str:
+    """The ONNX value of an activation with its axes as the Graph has them."""
+    value = builder.read(tensor.name)
+    if len(tensor.shape) != 4:
+        return value
+    return transpose_onnx(builder, value, tuple(tensor.shape[a] for a in TO_NCHW), TO_NHWC)
+
+
+def write_stored(builder: OnnxBuilder, tensor: Tensor, value: str) -> None:
+    """Say that an ONNX value, with its axes as the Graph has them, is this tensor."""
+    if len(tensor.shape) == 4:
+        value = transpose_onnx(builder, value, tensor.shape, TO_NCHW)
+    builder.write(tensor.name, value)
 
 
 def int64s(builder: OnnxBuilder, values: Sequence[int]) -> str:

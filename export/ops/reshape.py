@@ -33,8 +33,10 @@ from edgefactor.export.ops.layouts import (
     complete_perm,
     int64s,
     long_axes,
+    read_stored,
     same_long_sizes,
     transpose_onnx,
+    write_stored,
 )
 from edgefactor.export.ops.moves import MOVE_SOURCES, Axis, move_call, row_major_steps
 
@@ -213,15 +215,9 @@ class ReshapeFamily(Family):
         return values[0].reshape(op.new_shape)
 
     def write_onnx(self, op: Reshape, graph: Graph, builder: OnnxBuilder) -> None:
-        shape = graph.tensors[op.inputs[0]].shape
-        value = builder.read(op.inputs[0])
-        if len(shape) == 4:
-            shown = tuple(shape[axis] for axis in TO_NCHW)
-            value = transpose_onnx(builder, value, shown, TO_NHWC)
+        value = read_stored(builder, graph.tensors[op.inputs[0]])
         value = builder.node("Reshape", [value, int64s(builder, op.new_shape)])
-        if len(op.new_shape) == 4:
-            value = transpose_onnx(builder, value, op.new_shape, TO_NCHW)
-        builder.write(op.outputs[0], value)
+        write_stored(builder, graph.tensors[op.outputs[0]], value)
 
     def write_tflite(self, op: Reshape, graph: Graph, builder: TfliteBuilder) -> None:
         source, target = builder.tensor(op.inputs[0]), builder.tensor(op.outputs[0])

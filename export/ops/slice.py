@@ -10,6 +10,7 @@ import numpy as np
 
 from edgefactor.export.c_code.layer_code import CTarget, LayerCode
 from edgefactor.export.ir import Array, DType, Graph, Op, Tensor
+from edgefactor.export.ops.embed import lower_embedding
 from edgefactor.export.ops.family import (
     Family,
     Lowering,
@@ -66,7 +67,7 @@ def emit_slice(lowering: Lowering, x: Stored, parts: dict[int, range]) -> str:
 
 
 class SliceFamily(Family):
-    """Slice, Split (one Slice an output) and Gather of constant indices."""
+    """Slice, Split (one Slice an output) and Gather."""
 
     op = Slice
     onnx_ops = ("Slice", "Split", "Gather")
@@ -129,8 +130,16 @@ class SliceFamily(Family):
         shape = lowering.shape(value)
         axis = normalize_axis(int(node.attributes.get("axis", 0)), len(shape))
         indices = lowering.constant(node.input(1))
+        data = lowering.constant(value)
+        if indices is None and data is not None:
+            lower_embedding(node, lowering, np.asarray(data, np.float32))
+            return
         if indices is None:
-            lowering.unsupported(node, "its indices are computed", "use constant indices")
+            lowering.unsupported(
+                node,
+                "both its data and its indices are computed",
+                "use constant indices, or choose by comparisons and torch.where",
+            )
         chosen = [normalize_axis(int(i), shape[axis]) for i in np.asarray(indices).reshape(-1)]
         step = chosen[1] - chosen[0] if len(chosen) > 1 else 1
         part = range(chosen[0], chosen[0] + step * len(chosen), step) if step > 0 else range(0)

@@ -164,11 +164,16 @@ def table_codes(op: Table, x: Quantization, output: Quantization) -> IntArray:
 
 
 def _changes_values(node: Node, lowering: Lowering) -> bool:
-    """Whether a Cast does anything to real values: truncate them or ask whether they are 0."""
+    """Whether a Cast does anything to real values: truncate them or ask whether they are 0.
+
+    An input of the network that is cast to integers holds integers: token ids.
+    """
     kind = int(node.attributes["to"])
     if kind == ONNX_BOOL:
         return lowering.element_type(node.input(0)) != ONNX_BOOL
-    return kind not in _ONNX_FLOATS and lowering.element_type(node.input(0)) in _ONNX_FLOATS
+    if kind in _ONNX_FLOATS or lowering.is_input(node.input(0)):
+        return False
+    return lowering.element_type(node.input(0)) in _ONNX_FLOATS
 
 
 class TableFamily(Family):

@@ -115,11 +115,23 @@ def read(
     return normalize(dataset, normalization or Normalization(), option=where)
 
 
-def random_data(shapes: Sequence[Shape], samples: int, seed: int) -> Dataset:
-    """Standard normal noise in place of data, the same for the same seed."""
+def random_data(
+    shapes: Sequence[Shape], samples: int, seed: int, limits: Sequence[int] = ()
+) -> Dataset:
+    """Standard normal noise in place of data, the same for the same seed.
+
+    Args:
+        shapes: Of one sample of each input.
+        samples: How many.
+        seed: Of the generator.
+        limits: For each input, below which whole numbers its values lie; 0 for noise.
+    """
     generator = np.random.default_rng(seed)
     inputs = tuple(
-        generator.standard_normal((samples, *shape[1:])).astype(np.float32) for shape in shapes
+        generator.integers(0, limit, (samples, *shape[1:])).astype(np.float32)
+        if limit
+        else generator.standard_normal((samples, *shape[1:])).astype(np.float32)
+        for shape, limit in zip(shapes, limits or [0] * len(shapes), strict=True)
     )
     return Dataset(inputs=inputs, source=f"random numbers (seed {seed})", random=True)
 

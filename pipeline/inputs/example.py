@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -16,6 +17,8 @@ from edgefactor.pipeline.inputs.data import Shape
 from edgefactor.pipeline.load import LoadedModel
 
 _SEED = 0
+#: What PyTorch says of a float tensor where an index must be.
+_WANTS_INDICES = ("scalar types: Long, Int", "must be long, int, byte or bool")
 
 
 def input_names(loaded: LoadedModel) -> tuple[str, ...]:
@@ -45,7 +48,8 @@ def choose_inputs(
         data_shapes: Shapes of the calibration data; used where the model's file carries no inputs.
 
     Returns:
-        Seeded random float32 tensors of the right shapes, in the order of ``forward``.
+        Seeded random tensors of the right shapes, in the order of ``forward``: float32, or int64
+        for an input that the model takes as indices.
 
     Raises:
         OptionError: If `shapes` does not fit the model's inputs.
@@ -66,7 +70,59 @@ def choose_inputs(
             "--calibration data.",
         )
     generator = torch.Generator().manual_seed(_SEED)
-    return tuple(torch.randn(shape, generator=generator) for shape in chosen)
+    reals = [torch.randn(shape, generator=generator) for shape in chosen]
+    return tuple(
+        torch.randint(index_limit(loaded), real.shape, generator=generator) if whole else real
+        for whole, real in zip(_whole_numbers(loaded, reals), reals, strict=True)
+    )
+
+
+def index_limit(loaded: LoadedModel) -> int:
+    """Indices below this are valid in every embedding of the model.
+
+    Of an exported program no more is known than the indices that it carries.
+    """
+    tables = [
+        int(module.weight.shape[0])
+        for module in loaded.module.modules()
+        if isinstance(module, nn.Embedding)
+    ]
+    carried = [int(t.max()) + 1 for t in loaded.example_inputs or () if not t.is_floating_point()]
+    return min(tables or carried, default=1)
+
+
+def index_limits(loaded: LoadedModel, inputs: Sequence[Tensor]) -> tuple[int, ...]:
+    """For each input of ``choose_inputs`` the limit of its whole numbers; 0 for real ones."""
+    return tuple(0 if t.is_floating_point() else index_limit(loaded) for t in inputs)
+
+
+def _whole_numbers(loaded: LoadedModel, reals: Sequence[Tensor]) -> tuple[bool, ...]:
+    """Which inputs the model takes as indices: as its file says, or as an attempt shows."""
+    carried = loaded.example_inputs
+    if carried is not None and len(carried) == len(reals):
+        return tuple(not tensor.is_floating_point() for tensor in carried)
+    nothing = (False,) * len(reals)
+    if _refused(loaded, reals) not in _WANTS_INDICES:
+        return nothing
+    for whole in itertools.product((False, True), repeat=len(reals)):
+        inputs = [
+            torch.zeros(real.shape, dtype=torch.int64) if flag else real
+            for flag, real in zip(whole, reals, strict=True)
+        ]
+        if any(whole) and not _refused(loaded, inputs):
+            return whole
+    return nothing
+
+
+def _refused(loaded: LoadedModel, inputs: Sequence[Tensor]) -> str:
+    """Why the model does not take inputs; empty if it does."""
+    try:
+        with torch.no_grad():
+            loaded.module(*inputs)
+    except Exception as error:
+        wanted = (word for word in _WANTS_INDICES if word in str(error))
+        return next(wanted, type(error).__name__)
+    return ""
 
 
 def try_model(loaded: LoadedModel, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
@@ -94,12 +150,12 @@ def try_model(loaded: LoadedModel, inputs: Sequence[Tensor]) -> tuple[Tensor, ..
             or "Correct --input-shape, or the layout of the data.",
         ) from error
     outputs = tuple(_flatten(result))
-    if not outputs or not all(isinstance(o, Tensor) and o.is_floating_point() for o in outputs):
+    if not outputs or not all(isinstance(o, Tensor) and not o.is_complex() for o in outputs):
         raise ModelError(
-            "The model returns something else than float tensors",
+            "The model returns something else than tensors of real numbers",
             where=loaded.source,
             found=", ".join(_kind(output) for output in outputs) or "nothing",
-            hint="Return the tensors alone from forward, e.g. the scores without arg-max.",
+            hint="Return the tensors alone from forward.",
         )
     if any(not torch.isfinite(output).all() for output in outputs):
         raise ModelError(

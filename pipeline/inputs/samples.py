@@ -39,11 +39,13 @@ def settle_data(
     calibration: Dataset | None,
     evaluation: Dataset | None,
     shapes: Sequence[tuple[int, ...]],
+    limits: Sequence[int] = (),
 ) -> Samples:
     """Decide which samples do what, and check their shapes.
 
     Where one kind of data is missing the other stands in, and a note says so; where both are
-    missing, random inputs do, and nothing about accuracy is verified.
+    missing, random inputs do (whole numbers below ``limits``, where one is not 0), and nothing
+    about accuracy is verified.
 
     Raises:
         DataError: The data does not have the shapes that the model takes.
@@ -62,7 +64,7 @@ def settle_data(
     if evaluation is not None:
         note = "calibrated on the evaluation data: no --calibration was given"
         return Samples(calibration=evaluation, evaluation=evaluation, notes=(note,))
-    noise = random_data(shapes, options.samples, options.seed)
+    noise = random_data(shapes, options.samples, options.seed, limits)
     return Samples(
         calibration=noise,
         evaluation=noise,

@@ -169,13 +169,12 @@ def as_reals(case: Case) -> Case:
     if set(case.kinds) <= _NUMBERS:
         data = list(range(len(case.inputs)))
     inputs = [_reals(a) if i in data else a for i, a in enumerate(case.inputs)]
-    changed = {info.name for i, info in enumerate(model.graph.input) if i in data}
-    # A type that only an output has is made by the operator, as a comparison makes truth.
-    kept = {onnx.TensorProto.BOOL}
-    for info in (*model.graph.input, *model.graph.output):
-        kind = info.type.tensor_type
-        if (info.name in changed or info in model.graph.output) and kind.elem_type not in kept:
-            kind.elem_type = onnx.TensorProto.FLOAT
+    # Truth values are what an operator asks for or makes; other types of outputs it makes too.
+    changed = [info for i, info in enumerate(model.graph.input) if i in data]
+    types = {info.type.tensor_type.elem_type for info in changed} - {onnx.TensorProto.BOOL}
+    for info in (*changed, *model.graph.output):
+        if info.type.tensor_type.elem_type in types:
+            info.type.tensor_type.elem_type = onnx.TensorProto.FLOAT
     return replace(
         case, model=model, inputs=tuple(inputs), expected=tuple(map(_reals, case.expected))
     )

@@ -106,6 +106,12 @@ def _compared(kind: str) -> Example:
     )
 
 
+def _places(kind: str) -> Example:
+    return lambda net, x, z: net.node(
+        "Cast", [net.node(kind, [x], (1, 1, 6, 6), axis=1)], (1, 1, 6, 6), to=1
+    )
+
+
 def _where(net: Network, x: str, z: str) -> str:
     condition = net.node("Greater", [x, z], net.shape(x))
     return net.node("Where", [condition, x, z], net.shape(x))
@@ -126,6 +132,7 @@ EXAMPLES: dict[str, tuple[tuple[int, ...], Example]] = {
     "Add": (_MAP, _pair("Add")),
     **{kind: (_MAP, _compared(kind)) for kind in compare.FAMILY.onnx_ops if kind != "Xor"},
     **{kind: (_MAP, _of_truth(kind)) for kind in ("And", "Not", "Or", "Xor")},
+    **{kind: (_MAP, _places(kind)) for kind in ("ArgMax", "ArgMin")},
     "AveragePool": (_MAP, _to("AveragePool", (1, 4, 3, 3), kernel_shape=[2, 2], strides=[2, 2])),
     "BatchNormalization": (_MAP, _batch_norm),
     "Cast": (_MAP, _same("Cast", to=1)),

@@ -59,7 +59,7 @@ class Network:
         draw: Decides.
         generator: Gives weights.
         shapes: Shape of every activation, in order.
-        truths: Those that are truth values.
+        truths: Those that are truth values or indices.
     """
 
     draw: Draw
@@ -91,9 +91,9 @@ class Network:
         self.shapes.update(zip(names, shapes, strict=True))
         return names[0]
 
-    def truth(self, kind: str, inputs: Sequence[str], shape: Shape) -> str:
-        """A node of truth values, which few operators take."""
-        self.truths.add(name := self.node(kind, inputs, shape))
+    def truth(self, kind: str, inputs: Sequence[str], shape: Shape, **attributes: Any) -> str:
+        """A node of truth values or indices, which few operators take."""
+        self.truths.add(name := self.node(kind, inputs, shape, **attributes))
         return name
 
     @property
@@ -280,7 +280,7 @@ def _product(net: Network, x: str) -> None:
     swap = (*range(len(shape) - 2), len(shape) - 1, len(shape) - 2)
     fitting = [
         name
-        for name, other in net.shapes.items()
+        for name, other in net.numbers.items()
         if len(other) == len(shape) > 1
         and other[-2] == shape[-1]
         and _broadcasts((*shape[:-2], 1, 1), (*other[:-2], 1, 1))
@@ -482,6 +482,21 @@ def _where(net: Network, x: str) -> None:
         net.node("Cast", [condition], truth, to=1)
 
 
+def _places(net: Network, x: str) -> None:
+    """Where an extreme is, as a number or as the row of a table."""
+    shape = net.shape(x)
+    axis = net.draw.integer(1, len(shape) - 1)
+    out = (*shape[:axis], *shape[axis + 1 :])
+    kind = net.choose(["ArgMax", "ArgMin"])
+    found = net.truth(kind, [x], out, axis=axis, keepdims=0)
+    if net.flag():
+        net.node("Cast", [found], out, to=1)
+    else:
+        width = net.draw.integer(1, 3)
+        table = net.normal(net.draw.integer(shape[axis], 9), width)
+        net.node("Gather", [table, found], (*out, width))
+
+
 def _with_constant(net: Network, x: str) -> None:
     kind, shape = net.choose(["Add", "Sub", "Mul", "Div", "Max", "Min"]), net.shape(x)
     seen = tuple(1 if net.flag() else size for size in shape)[net.draw.integer(0, len(shape)) :]
@@ -502,6 +517,7 @@ STEPS: dict[int, tuple[Callable[[Network, str], None], ...]] = {}
 _ANY = (
     _dense, _product, _table, _unary, _unary_with_numbers, _softmax, _transpose, _reshape, _slice,
     _take, _split, _concat, _pad, _reduce, _binary, _binary, _where, _with_constant,
+    _places,
 )  # fmt: skip
 STEPS[2] = _ANY
 STEPS[3] = (*_ANY, _conv, _conv, _conv_transpose, _pool, _batch_norm, _global_pool)

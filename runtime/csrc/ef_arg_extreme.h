@@ -1,0 +1,27 @@
+/* Where the largest or smallest value along one axis is; the first one of equal values. */
+#ifndef EF_ARG_EXTREME_H
+#define EF_ARG_EXTREME_H
+
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* The input is [outer, axis, inner], the output [outer, inner]: the index less `offset`. `out` must
+ * not overlap `in`. */
+typedef struct ef_arg_extreme_args {
+    int32_t outer;
+    int32_t axis; /* 1..256 */
+    int32_t inner;
+    int32_t flip; /* 0: the largest; -1: the smallest, as the largest of ~x */
+    int32_t offset;
+} ef_arg_extreme_args;
+
+void ef_arg_extreme_s8(const ef_arg_extreme_args *a, const int8_t *in, int8_t *out);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
