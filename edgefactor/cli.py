@@ -91,6 +91,12 @@ def commands() -> None:
     multiple=True,
     help="Pattern of layers that --share, --share-vectors and --bits leave as they are.",
 )
+@click.option(
+    "--stateful",
+    multiple=True,
+    metavar="INPUT=OUTPUT",
+    help="An input that is kept from run to run, and the output with its next value: h=output1.",
+)
 @click.option("--flash", "flash_bytes", type=SIZE, help="Flash budget, e.g. 256k.")
 @click.option("--ram", "ram_bytes", type=SIZE, help="RAM budget, e.g. 64KiB.")
 @click.option("--instructions", type=click.IntRange(min=1), help="Budget for one inference.")

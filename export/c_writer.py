@@ -28,7 +28,7 @@ from edgefactor.export.c_code.layer_code import (
     LayerCode,
     Ref,
 )
-from edgefactor.export.ir import DType, Graph, Op, Port
+from edgefactor.export.ir import DType, Graph, Op, Port, State
 from edgefactor.export.ops.slice import Slice
 from edgefactor.export.templates import render
 
@@ -68,6 +68,7 @@ class CSources:
         traces: What the traced build reports.
         inputs: How many inputs the network has.
         outputs: How many outputs.
+        states: How many states it keeps, which are neither.
         by_rows: Whether the input is handed over by rows and has no place in the arena.
     """
 
@@ -79,6 +80,7 @@ class CSources:
     traces: tuple[TracePoint, ...]
     inputs: int
     outputs: int
+    states: int
     by_rows: bool
 
 
@@ -233,8 +235,10 @@ def _ports(
     normalization: Normalization | None,
 ) -> list[dict[str, Any]]:
     result: list[dict[str, Any]] = []
-    start = 0
-    for index, port in enumerate(ports):
+    kept = {state.input: state for state in graph.states}
+    kept |= {state.output: state for state in graph.states}
+    start = index = 0
+    for step, port in enumerate(ports):
         tensor = graph.tensors[port.tensor]
         lists = None
         if normalization is not None and role == "input" and index == 0:
@@ -248,7 +252,8 @@ def _ports(
                 "role": role,
                 "index": index,
                 "title": c_text.comment(port.name),
-                "step": index,
+                "step": step,
+                "state": _state_offset(graph, kept[port.name]) if port.name in kept else None,
                 "macro": f"{prefix.upper()}_{role.upper()}{index}",
                 "accessor": f"{prefix}_{role}{index}",
                 "shape": ", ".join(map(str, tensor.shape)),
@@ -264,7 +269,27 @@ def _ports(
             }
         )
         start += tensor.bytes
+        index += port.name not in kept
     return result
+
+
+def _state_offset(graph: Graph, state: State) -> int:
+    """Where a state lies among all of them, in bytes."""
+    before = graph.state_tensors[: graph.states.index(state)]
+    return sum(graph.tensors[name].bytes for name, _ in before)
+
+
+def _states(graph: Graph) -> list[dict[str, Any]]:
+    """What zeros are, for every state."""
+    return [
+        {
+            "title": c_text.comment(state.input),
+            "offset": _state_offset(graph, state),
+            "bytes": graph.tensors[takes].bytes,
+            "zero": graph.tensors[takes].quant.zero_point & 0xFF,
+        }
+        for state, (takes, _) in zip(graph.states, graph.state_tensors, strict=True)
+    ]
 
 
 def write_c(
@@ -311,10 +336,14 @@ def write_c(
             "output_bytes": sum(port["bytes"] for port in outputs),
             "steps": len(layers.traces),
             "by_rows": fetched is not None,
+            "state_bytes": sum(graph.tensors[takes].bytes for takes, _ in graph.state_tensors),
         },
         "headers": [name for name in sources if name.endswith(".h")],
-        "inputs": inputs,
-        "outputs": outputs,
+        "inputs": [port for port in inputs if port["state"] is None],
+        "outputs": [port for port in outputs if port["state"] is None],
+        "all_inputs": inputs,
+        "all_outputs": outputs,
+        "states": _states(graph),
         "layers": printed,
     }
     files = {
@@ -332,8 +361,9 @@ def write_c(
         plan=plan,
         symbols=layers.symbols,
         traces=tuple(layers.traces),
-        inputs=len(inputs),
-        outputs=len(outputs),
+        inputs=len(context["inputs"]),
+        outputs=len(context["outputs"]),
+        states=len(graph.states),
         by_rows=fetched is not None,
     )
 

@@ -157,19 +157,43 @@ class Port:
         return np.transpose(stored, (0, *inverse)).reshape(len(array), *self.sample_shape)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    """What a network keeps from one run to the next.
+
+    Attributes:
+        input: Name of the input port that takes it.
+        output: Name of the output port that returns it, at the same shape and scale.
+    """
+
+    input: str
+    output: str
+
+
 def _frozen_map(tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
     return MappingProxyType(dict(tensors))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Graph:
-    """A network: operators in execution order over named tensors."""
+    """A network: operators in execution order over named tensors.
+
+    Attributes:
+        name: Of the network.
+        tensors: All tensors by name.
+        ops: In execution order.
+        inputs: What it takes, states included.
+        outputs: What it returns, states included.
+        states: Which of these are kept from one run to the next; zeros before the first.
+        metadata: What passes have to say.
+    """
 
     name: str
     tensors: Mapping[str, Tensor]
     ops: tuple[Op, ...]
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
+    states: tuple[State, ...] = ()
     metadata: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -188,6 +212,13 @@ class Graph:
         return any(port.tensor == tensor for port in self.outputs)
 
     @property
+    def state_tensors(self) -> tuple[tuple[str, str], ...]:
+        """For every state the tensor that takes it and the one that returns it."""
+        takes = {port.name: port.tensor for port in self.inputs}
+        returns = {port.name: port.tensor for port in self.outputs}
+        return tuple((takes[state.input], returns[state.output]) for state in self.states)
+
+    @property
     def activations(self) -> tuple[Tensor, ...]:
         """All tensors that are computed, inputs first, then in execution order."""
         names = [port.tensor for port in self.inputs]
@@ -199,15 +230,17 @@ class Graph:
         *,
         ops: tuple[Op, ...] | None = None,
         tensors: Mapping[str, Tensor] | None = None,
+        inputs: tuple[Port, ...] | None = None,
         outputs: tuple[Port, ...] | None = None,
     ) -> Graph:
         """A copy with other operators or tensors; tensors that nothing uses are dropped."""
         new_ops = self.ops if ops is None else ops
+        new_inputs = self.inputs if inputs is None else inputs
         new_outputs = self.outputs if outputs is None else outputs
         pool = self.tensors if tensors is None else tensors
-        used = {port.tensor for port in (*self.inputs, *new_outputs)}
+        used = {port.tensor for port in (*new_inputs, *new_outputs)}
         for op in new_ops:
             used.update(op.inputs)
             used.update(op.outputs)
         kept = {name: tensor for name, tensor in pool.items() if name in used}
-        return replace(self, ops=new_ops, tensors=kept, outputs=new_outputs)
+        return replace(self, ops=new_ops, tensors=kept, inputs=new_inputs, outputs=new_outputs)

@@ -80,6 +80,13 @@ class _Writer:
         self.nodes.append(helper.make_node(op_type, list(inputs), [output], output, **attributes))
         return output
 
+    def node_of(
+        self, op_type: str, inputs: Sequence[str], outputs: int, **attributes: Any
+    ) -> list[str]:
+        names = [self.fresh(op_type) for _ in range(outputs)]
+        self.nodes.append(helper.make_node(op_type, list(inputs), names, names[0], **attributes))
+        return names
+
     def named_node(self, op_type: str, inputs: Sequence[str], output: str, **fields: Any) -> str:
         self.nodes.append(helper.make_node(op_type, list(inputs), [output], output, **fields))
         return output

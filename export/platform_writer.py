@@ -14,7 +14,13 @@ from edgefactor.export.templates import render
 
 
 def write_platforms(
-    prefix: str, kernels: Sequence[str], *, inputs: int, outputs: int, by_rows: bool
+    prefix: str,
+    kernels: Sequence[str],
+    *,
+    inputs: int,
+    outputs: int,
+    by_rows: bool,
+    states: int = 0,
 ) -> dict[str, str]:
     """Texts by path relative to the C folder.
 
@@ -24,6 +30,7 @@ def write_platforms(
         inputs: Number of the model's inputs.
         outputs: Number of its outputs.
         by_rows: Whether its input has no place in the arena.
+        states: Number of states that it keeps.
     """
     context = {
         "prefix": prefix,
@@ -33,6 +40,7 @@ def write_platforms(
         "inputs": inputs,
         "outputs": outputs,
         "by_rows": by_rows,
+        "states": states,
     }
     rendered = {
         "library.properties": "library.properties.j2",

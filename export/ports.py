@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,8 +11,8 @@ from numpy.typing import NDArray
 from edgefactor.export import numerics
 from edgefactor.export.ir import Graph
 
-#: Networks take and return no other codes.
-Codes = NDArray[np.int8]
+#: int8; states may be int16.
+Codes = NDArray[Any]
 Reals = NDArray[np.float32]
 
 
@@ -21,7 +22,7 @@ def encode_inputs(graph: Graph, inputs: Sequence[Reals]) -> dict[str, Codes]:
     for port, array in zip(graph.inputs, inputs, strict=True):
         tensor = graph.tensors[port.tensor]
         stored = port.to_graph(array, tensor.shape).reshape(len(array), *tensor.shape)
-        codes[tensor.name] = np.asarray(numerics.quantize(stored, tensor.quant), np.int8)
+        codes[tensor.name] = numerics.quantize(stored, tensor.quant, tensor.dtype)
     return codes
 
 
@@ -37,7 +38,10 @@ def decode_outputs(graph: Graph, values: Mapping[str, Codes]) -> tuple[Reals, ..
 
 def input_rows(graph: Graph, codes: Mapping[str, Codes]) -> Codes:
     """All inputs of a sample one after the other, as the C harness reads them: ``[n, bytes]``."""
-    parts = [codes[port.tensor].reshape(len(codes[port.tensor]), -1) for port in graph.inputs]
+    parts = [
+        np.ascontiguousarray(codes[port.tensor].reshape(len(codes[port.tensor]), -1)).view(np.int8)
+        for port in graph.inputs
+    ]
     return np.ascontiguousarray(np.concatenate(parts, axis=1))
 
 
@@ -46,7 +50,7 @@ def split_outputs(graph: Graph, rows: Codes) -> dict[str, Codes]:
     result, start = {}, 0
     for port in graph.outputs:
         tensor = graph.tensors[port.tensor]
-        part = rows[:, start : start + tensor.elements]
-        result[tensor.name] = part.reshape(len(rows), *tensor.shape)
-        start += tensor.elements
+        part = np.ascontiguousarray(rows[:, start : start + tensor.bytes])
+        result[tensor.name] = part.view(str(tensor.dtype)).reshape(len(rows), *tensor.shape)
+        start += tensor.bytes
     return result

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from edgefactor.export import ops
-from edgefactor.export.ir import Array, Graph
+from edgefactor.export.ir import Array, Graph, Tensor
 
 #: int8 or int16, as the tensor says.
 Codes = NDArray[Any]
@@ -58,19 +58,33 @@ def find_fatal(graph: Graph, values: Mapping[str, Codes]) -> str:
 def run_samples(graph: Graph, inputs: Mapping[str, Codes]) -> dict[str, Codes]:
     """Compute every activation for ``n`` samples.
 
+    For a network with states the samples are steps of one sequence: its states begin as zeros, and
+    each sample gets what the one before returned.
+
     Args:
         graph: int8 Graph.
-        inputs: Input tensor name -> codes ``[n, *tensor shape]``.
+        inputs: Input tensor name -> codes ``[n, *tensor shape]``; those of states are not looked
+            at.
 
     Returns:
-        Tensor name -> codes ``[n, *tensor shape]``.
+        Tensor name -> codes ``[n, *tensor shape]``, inputs included.
     """
     count = len(next(iter(inputs.values())))
+    states = {name: zero_codes(graph.tensors[name]) for name, _ in graph.state_tensors}
+    rows = []
     # The products are small: threads of the BLAS cost more than they give, on a busy machine a
     # hundred times as much.
     with threadpool_limits(1):
-        rows = [
-            run_reference(graph, {name: codes[index] for name, codes in inputs.items()})
-            for index in range(count)
-        ]
+        for index in range(count):
+            given = {name: codes[index] for name, codes in inputs.items()}
+            rows.append(run_reference(graph, {**given, **states}))
+            states = {
+                takes: rows[-1][returns].reshape(graph.tensors[takes].shape)
+                for takes, returns in graph.state_tensors
+            }
     return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+
+
+def zero_codes(tensor: Tensor) -> Codes:
+    """The codes that stand for zeros."""
+    return np.full(tensor.shape, tensor.quant.zero_point, str(tensor.dtype))

@@ -14,7 +14,7 @@ import numpy as np
 
 from edgefactor.errors import ModelError
 from edgefactor.export import ops
-from edgefactor.export.ir import DType, Graph, Op, Port, Quantization, Tensor, constant
+from edgefactor.export.ir import DType, Graph, Op, Port, Quantization, State, Tensor, constant
 
 FORMAT = "edgefactor-graph"
 VERSION = 1
@@ -68,6 +68,7 @@ def to_json(graph: Graph) -> str:
         "metadata": dict(graph.metadata),
         "inputs": [dataclasses.asdict(port) for port in graph.inputs],
         "outputs": [dataclasses.asdict(port) for port in graph.outputs],
+        "states": [dataclasses.asdict(state) for state in graph.states],
         "ops": [{"type": type(op).__name__, **dataclasses.asdict(op)} for op in graph.ops],
         "tensors": [_tensor_to_dict(tensor) for tensor in graph.tensors.values()],
     }
@@ -99,6 +100,7 @@ def from_json(text: str, where: str) -> Graph:
             ops=tuple(graph_ops),
             inputs=tuple(Port(**_port(entry)) for entry in document["inputs"]),
             outputs=tuple(Port(**_port(entry)) for entry in document["outputs"]),
+            states=tuple(State(**entry) for entry in document["states"]),
             metadata=document["metadata"],
         )
         _require_tensors(graph)

@@ -109,6 +109,8 @@ class ExportOptions(ModelOptions):
         share_vectors: Weights per vector, 2, 4 or 8, of which each layer gets at most 256; None for
             no vectors.
         bits: 2 or 4: round the weights of each layer to so many evenly spaced values; None not to.
+        stateful: Inputs that are kept from run to run and the outputs with their next values, as
+            ``input=output``.
         keep: Patterns of layer names that are not shared.
         flash_bytes: Flash budget; None for the target's own size.
         ram_bytes: RAM budget; None for the target's own size.
@@ -133,6 +135,7 @@ class ExportOptions(ModelOptions):
     share_vectors: int | None = None
     bits: int | None = None
     keep: tuple[str, ...] = ()
+    stateful: tuple[str, ...] = ()
     flash_bytes: int | None = None
     ram_bytes: int | None = None
     instructions: int | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,8 +17,10 @@ from edgefactor.export.validate import validate
 from edgefactor.pipeline.calibrate import DEFAULT_METHOD, METHODS, Range, Sample, calibrate
 from edgefactor.pipeline.checking import ladder
 from edgefactor.pipeline.config import ExportOptions, Progress
+from edgefactor.pipeline.inputs.carried import Kept
 from edgefactor.pipeline.inputs.data import Dataset
 from edgefactor.pipeline.inputs.example import try_model
+from edgefactor.pipeline.inputs.samples import CALIBRATION_SAMPLES
 from edgefactor.pipeline.load import LoadedModel
 from edgefactor.pipeline.lower import lower
 from edgefactor.pipeline.passes.fuse import fuse
@@ -31,8 +33,6 @@ from edgefactor.pipeline.trace import to_onnx
 from edgefactor.pipeline.widths.choice import choose_widths
 from edgefactor.runtime.onnxruntime_runner import OnnxRuntimeRunner
 
-#: Samples that ranges are taken from; more change little and cost time.
-CALIBRATION_SAMPLES = 512
 #: Samples on which the widths of activations are chosen.
 WIDTH_SAMPLES = 16
 #: Samples that weigh the errors of shared weights.
@@ -57,7 +57,11 @@ class FloatStages:
 
 
 def float_stages(
-    loaded: LoadedModel, example: Sequence[Any], name: str, progress: Progress
+    loaded: LoadedModel,
+    example: Sequence[Any],
+    name: str,
+    progress: Progress,
+    states: Sequence[Kept] = (),
 ) -> FloatStages:
     """PyTorch -> traced ONNX -> simplified ONNX -> fused float Graph.
 
@@ -66,6 +70,7 @@ def float_stages(
         example: One tensor an input, batch first; what tracing runs on.
         name: Name of the network.
         progress: Called with the name of each stage.
+        states: What the network keeps from run to run.
 
     Raises:
         EdgefactorError: The model cannot be traced, or an operator has no int8 implementation.
@@ -83,6 +88,8 @@ def float_stages(
         if value.is_floating_point()
     }
     graph = keep_shared_values(graph, state)
+    names = [port.name for port in graph.outputs]
+    graph = replace(graph, states=tuple(kept.named(names) for kept in states))
     return FloatStages(
         traced=traced.model,
         simplified=simplified.model,

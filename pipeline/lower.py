@@ -101,6 +101,10 @@ class _Lowering:
     def constant(self, value: str) -> NDArray[Any] | None:
         return self.constants.get(value)
 
+    def is_read(self, value: str) -> bool:
+        readers = (name for node in self.graph.node for name in node.input)
+        return value in readers or any(value == output.name for output in self.graph.output)
+
     def stored(self, value: str) -> tuple[str, Perm]:
         if value in self.bound:
             return self.bound[value]

@@ -18,6 +18,7 @@ from edgefactor.export.ir import DType, Graph, Op, Quantization, Tensor
 from edgefactor.export.ops.family import replace_inputs
 from edgefactor.export.ops.requantize import Requantize
 from edgefactor.pipeline.widths.borders import place_borders
+from edgefactor.pipeline.widths.states import carries_states, widen_states
 
 Range = tuple[float, float]
 
@@ -161,7 +162,7 @@ def quantize(
         UnsupportedOperatorError: A sum of products could exceed the accumulator.
     """
     graph, ranges, fixed = separate_fixed_scales(graph, ranges)
-    bordered = place_borders(graph, ranges, wide)
+    bordered = place_borders(graph, ranges, wide | carries_states(graph))
     graph = bordered.graph
     full = {**bordered.ranges, **(wide_ranges or {})}
     fixed = {name: rule for name, rule in fixed.items() if name not in bordered.wide}
@@ -172,6 +173,9 @@ def quantize(
             demanded = family.input_rule(op, index)
             if demanded is not None and graph.tensors[name].data is None:
                 fixed[name] = demanded
+            widely = family.wide_input_rule(op, index)
+            if widely is not None and name in bordered.wide:
+                fixed[name] = widely
         is_wide = op.outputs[0] in bordered.wide
         rule = family.wide_output_rule(op) if is_wide else family.output_rule(op)
         first, *others = _sharing(graph, op) or [op.outputs[0]]
@@ -179,6 +183,8 @@ def quantize(
             groups.join(name, first)
         if isinstance(rule, Quantization):
             fixed[op.outputs[0]] = rule
+    for takes, returns in graph.state_tensors:
+        groups.join(takes, returns)
     by_root = {groups.root(name): rule for name, rule in fixed.items()}
     spans: dict[str, Range] = {}
     for tensor in graph.activations:
@@ -199,7 +205,7 @@ def quantize(
         chosen = by_root.get(root) or numerics.choose_quantization(*spans[root])
         quantizer.put(replace(tensor, dtype=DType.INT8, quantization=chosen))
     new_ops = tuple(ops.family_of(op).quantize(op, quantizer) for op in graph.ops)
-    return graph.edit(ops=new_ops, tensors=quantizer.tensors)
+    return widen_states(graph.edit(ops=new_ops, tensors=quantizer.tensors))
 
 
 def _wide_scale(tensor: Tensor, groups: _Groups, scales: Mapping[str, Quantization]) -> float:

@@ -31,8 +31,20 @@ from edgefactor.pipeline.float_stages import (
     quantized,
     run_float,
 )
-from edgefactor.pipeline.inputs.example import choose_inputs, index_limits, try_model
-from edgefactor.pipeline.inputs.samples import check_classes, no_data, read_data, settle_data
+from edgefactor.pipeline.inputs.carried import (
+    check_states,
+    find_states,
+    of_data,
+    shapes_with_states,
+)
+from edgefactor.pipeline.inputs.example import choose_inputs, index_limits, input_names, try_model
+from edgefactor.pipeline.inputs.samples import (
+    check_classes,
+    no_data,
+    read_data,
+    settle_data,
+    with_states,
+)
 from edgefactor.pipeline.load import load
 from edgefactor.pipeline.memory_fit import arena_budget, fit_ram
 from edgefactor.pipeline.opened import open_bundle
@@ -67,14 +79,28 @@ def export(options: ExportOptions, progress: Progress = lambda _: None) -> Repor
     loaded = load(options.model, factory=options.factory, trust_pickle=options.trust_pickle)
     calibration, evaluation = read_data(options, loaded)
     known = calibration or evaluation
-    example = choose_inputs(loaded, options.input_shapes, known.shapes if known else None)
+    names = input_names(loaded)
+    states = find_states(options.stateful, names)
+    known_shapes = known.shapes if known else None
+    wanted = shapes_with_states(options.input_shapes, known_shapes, names, states)
+    example = choose_inputs(loaded, wanted, known_shapes)
     outputs = try_model(loaded, example)
     shapes = tuple(tuple(int(size) for size in tensor.shape) for tensor in example)
-    data = settle_data(options, calibration, evaluation, shapes, index_limits(loaded, example))
+    check_states(states, shapes, [tuple(output.shape) for output in outputs])
+    data = settle_data(
+        options,
+        calibration,
+        evaluation,
+        of_data(shapes, states),
+        of_data(index_limits(loaded, example), states),
+    )
     if len(outputs) == 1:
         check_classes(data.evaluation, tuple(outputs[0].shape))
     prefix = c_prefix(options)
-    stages = float_stages(loaded, example, prefix, progress)
+    if states:
+        progress("running the sequence")
+        data = with_states(data, loaded, states, shapes, options.samples)
+    stages = float_stages(loaded, example, prefix, progress, states)
     int8 = quantized(stages.graph, data.calibration, options, progress)
     limits = Limits.of_export(options, target)
     c_target = _c_target(target, options.optimize, limits.ram_bytes)
@@ -213,6 +239,7 @@ def write_sources(folder: Path, sources: CSources, target: Target) -> None:
         inputs=sources.inputs,
         outputs=sources.outputs,
         by_rows=sources.by_rows,
+        states=sources.states,
     )
     for name, path in support_files(target).items():
         texts[name] = path.read_text(encoding="utf-8")

@@ -1,11 +1,12 @@
 """The integer arithmetic of one step of a GRU, an LSTM and a plain recurrent layer.
 
 Gate inputs are int8: what the input and what the last result contribute, at one quantization. Their
-sum is taken as it is, in 16 bits, and so are the gates, the state of the hidden units (2**-15) and
-that of LSTM cells (2**-11, so within +-16): a state that int8 held would not follow small changes.
-The result of a step is the state of the hidden units as int8 (2**-7), and that is what the next
-step multiplies with the recurrent weights. Every operation is what a TFLite builtin computes on
-int16 with these scales: ADD and SUB are then exact, MUL rounds once, halves away from zero.
+sum is taken as it is, in 16 bits, and so are the gates and the states: a state that int8 held would
+not follow small changes. That of hidden units has the scale 2**-15, with LSTM 2**-11 as that of its
+cells has, which so stay within +-16. The result of a step is the state of the hidden units as int8
+(2**-7), and that is what the next step multiplies with the recurrent weights. Every operation is
+what a TFLite builtin computes on int16 with these scales: ADD and SUB are then exact, MUL rounds
+once, halves away from zero.
 """
 
 from __future__ import annotations
@@ -23,8 +24,10 @@ Cell = Literal["gru", "lstm", "rnn"]
 #: Blocks of rows of the weights, in ONNX's order: update, reset, new; input, output, forget, cell.
 GATES: dict[str, int] = {"gru": 3, "lstm": 4, "rnn": 1}
 UNIT_BITS, CELL_BITS, OUTPUT_BITS = 15, 11, 7
-STATE = Quantization(scales=(2.0**-UNIT_BITS,))
-CELL_STATE = Quantization(scales=(2.0**-CELL_BITS,))
+_STATE_BITS: dict[str, int] = {"gru": UNIT_BITS, "lstm": CELL_BITS, "rnn": UNIT_BITS}
+#: Vectors of ``units`` that a cell keeps: of the hidden units and, with LSTM, of the cells.
+STATES: dict[str, int] = {"gru": 1, "lstm": 2, "rnn": 1}
+UNIT = Quantization(scales=(2.0**-UNIT_BITS,))
 OUTPUT = Quantization(scales=(2.0**-OUTPUT_BITS,))
 INT16_MIN, INT16_MAX = -(2**15), 2**15 - 1
 
@@ -44,12 +47,22 @@ class GateScaling:
     cell: tuple[int, int]
 
 
+def state_quantization(cell: Cell) -> Quantization:
+    """Scale of what a cell keeps, as int16."""
+    return Quantization(scales=(2.0 ** -_STATE_BITS[cell],))
+
+
+def narrowing_bits(cell: Cell) -> int:
+    """By how many bits the int8 result is shorter than the state."""
+    return _STATE_BITS[cell] - OUTPUT_BITS
+
+
 def gate_scaling(scale: float) -> GateScaling:
     """The scalings that follow from the scale of the gate inputs."""
     return GateScaling(
         logistic=gates16.input_scaling(scale, tanh=False),
         tanh=gates16.input_scaling(scale, tanh=True),
-        cell=gates16.input_scaling(CELL_STATE.scale, tanh=True),
+        cell=gates16.input_scaling(2.0**-CELL_BITS, tanh=True),
     )
 
 
@@ -64,9 +77,9 @@ def product(first: IntArray, second: IntArray, bits: int) -> IntArray:
     return saturate16(rounding_divide_by_pot(doubled, bits - 1))
 
 
-def narrow(state: IntArray) -> IntArray:
+def narrow(state: IntArray, cell: Cell) -> IntArray:
     """QUANTIZE from the state of hidden units to the int8 result."""
-    bits = UNIT_BITS - OUTPUT_BITS
+    bits = narrowing_bits(cell)
     return np.clip(rounding_divide_by_pot((state + 1) >> 1, bits - 1), INT8_MIN, INT8_MAX)
 
 
@@ -98,7 +111,8 @@ def step(
         i, o, f, g = np.split(x + h, 4)
         inlet, outlet, forget = (gates16.logistic(v, scaling.logistic) for v in (i, o, f))
         offer = gates16.tanh(g, scaling.tanh)
-        added = product(inlet, offer, 2 * UNIT_BITS - CELL_BITS)
+        narrower = 2 * UNIT_BITS - CELL_BITS
+        added = product(inlet, offer, narrower)
         cells = saturate16(product(forget, cells, UNIT_BITS) + added)
-        return product(outlet, gates16.tanh(cells, scaling.cell), UNIT_BITS), cells
+        return product(outlet, gates16.tanh(cells, scaling.cell), narrower), cells
     return gates16.tanh(x + h, scaling.tanh), cells

@@ -68,6 +68,9 @@ class Lowering(Protocol):
     def constant(self, value: str) -> NDArray[Any] | None:
         """The array behind a value that is constant, in ONNX layout; None for an activation."""
 
+    def is_read(self, value: str) -> bool:
+        """Whether a node reads a value or the network returns it."""
+
     def plain(self, value: str) -> str:
         """The Graph tensor of an activation, stored in ONNX order and with the ONNX shape."""
 
@@ -146,6 +149,11 @@ class OnnxBuilder(Protocol):
 
     def node(self, op_type: str, inputs: Sequence[str], **attributes: Any) -> str:
         """Append a node with one output and return the output's name."""
+
+    def node_of(
+        self, op_type: str, inputs: Sequence[str], outputs: int, **attributes: Any
+    ) -> list[str]:
+        """Append a node with several outputs and return their names."""
 
     def write(self, tensor: str, value: str) -> None:
         """Say that an ONNX value is this Graph tensor (NCHW if its rank is 4)."""
@@ -257,6 +265,14 @@ class Family(ABC):
     def wide_output_rule(self, op: Any) -> OutputRule:
         """``output_rule`` for 16-bit activations."""
         return self.output_rule(op)
+
+    def input_width(self, op: Any, index: int) -> DType | None:
+        """The type that an input must have; None for that of the operator, or any if it mixes."""
+        return None
+
+    def wide_input_rule(self, op: Any, index: int) -> Quantization | None:
+        """The quantization that an int16 input must have; None for any."""
+        return None
 
     def finest_scale(self, op: Any, inputs: Sequence[float]) -> float:
         """The smallest scale that a 16-bit output may have, from those of the inputs."""

@@ -17,8 +17,8 @@ import numpy as np
 from edgefactor.export import numerics
 from edgefactor.export.c_code.layer_code import CTarget, LayerCode
 from edgefactor.export.functions import recurrence
-from edgefactor.export.functions.recurrence import OUTPUT
-from edgefactor.export.ir import Array, Graph, Op, Quantization, Tensor
+from edgefactor.export.functions.recurrence import OUTPUT, STATES, state_quantization
+from edgefactor.export.ir import Array, DType, Graph, Op, Quantization, Tensor, constant
 from edgefactor.export.numerics import IntArray
 from edgefactor.export.ops.family import (
     Family,
@@ -45,17 +45,29 @@ class RecurrentFamily(Family):
     """GRU, LSTM and RNN; a bidirectional one is two of them."""
 
     op = Recurrent
+    mixes_widths = True
     onnx_ops = ("GRU", "LSTM", "RNN")
 
     def lower(self, node: Node, lowering: Lowering) -> None:
         lower_recurrent(node, lowering)
 
     def output_shape(self, op: Recurrent, inputs: Sequence[Tensor]) -> Shape:
-        steps = inputs[0].shape[1] if op.every_step else 1
-        return (1, steps, 1, inputs[3].shape[3])
+        rows = inputs[0].shape[1] if op.every_step else 1
+        if op.keeps_state:
+            rows += STATES[op.cell] - 1
+        return (1, rows, 1, inputs[3].shape[3])
 
     def output_rule(self, op: Recurrent) -> OutputRule:
-        return OUTPUT
+        return state_quantization(op.cell) if op.keeps_state else OUTPUT
+
+    def widths(self, op: Recurrent) -> tuple[DType, ...]:
+        return (DType.INT8, DType.INT16) if op.keeps_state else (DType.INT8,)
+
+    def input_width(self, op: Recurrent, index: int) -> DType | None:
+        return {0: DType.INT8, 5: DType.INT16}.get(index)
+
+    def wide_input_rule(self, op: Recurrent, index: int) -> Quantization | None:
+        return state_quantization(op.cell) if index == 5 else None
 
     def probes(self, op: Recurrent) -> tuple[str, ...]:
         return (f"{op.name}/gates",)
@@ -66,6 +78,12 @@ class RecurrentFamily(Family):
         x = quantizer.tensor(op.inputs[0])
         quantize_layer(op, op.inputs[1:3], x.quant.scale, (), quantizer)
         quantize_layer(op, op.inputs[3:5], OUTPUT.scale, (), quantizer)
+        for name in op.inputs[5:]:
+            first = quantizer.tensor(name)
+            if first.dtype is DType.FLOAT32:
+                kept_as = state_quantization(op.cell)
+                codes = numerics.quantize(first.values, kept_as, DType.INT16)
+                quantizer.put(constant(name, codes, kept_as))
         return replace(op, gate_scale=gates.scale, gate_zero_point=gates.zero_point)
 
     def reference(
@@ -74,19 +92,26 @@ class RecurrentFamily(Family):
         x = values[0].astype(np.int64).reshape(inputs[0].shape[1], -1)
         from_input = self._gate_inputs(op, inputs[0].quant, inputs[1], values[1:3], x)
         units = inputs[3].shape[3]
-        state, cells = np.zeros(units, np.int64), np.zeros(units, np.int64)
-        results = np.zeros((len(x), units), np.int64)
+        state = cells = np.zeros(units, np.int64)
+        if op.keeps_state:
+            first = values[5].astype(np.int64).reshape(-1, units)
+            state, cells = first[0], first[-1]
+        states = np.zeros((len(x), units), np.int64)
         scaling = recurrence.gate_scaling(op.gate_scale)
         order = range(len(x))
         for index in reversed(order) if op.reverse else order:
-            last = recurrence.narrow(state)[None]
+            last = recurrence.narrow(state, op.cell)[None]
             (from_last,) = self._gate_inputs(op, OUTPUT, inputs[3], values[3:5], last)
             state, cells = recurrence.step(
                 op.cell, scaling, from_input[index], from_last, state, cells
             )
-            results[index] = recurrence.narrow(state)
-        shown = results if op.every_step else recurrence.narrow(state)
-        return shown.astype(np.int8).reshape(output.shape)
+            states[index] = state
+        shown = states if op.every_step else state[None]
+        if not op.keeps_state:
+            return recurrence.narrow(shown, op.cell).astype(np.int8).reshape(output.shape)
+        if op.cell == "lstm":
+            shown = np.concatenate([shown, cells[None]])
+        return shown.astype(np.int16).reshape(output.shape)
 
     def _gate_inputs(
         self,

@@ -9,7 +9,13 @@ import numpy as np
 
 from edgefactor.export.c_code.layer_code import Call, CSymbol, CTarget, CValue, LayerCode, Ref
 from edgefactor.export.conv_kernels import choice as kernels
-from edgefactor.export.functions.recurrence import GATES, OUTPUT, gate_scaling
+from edgefactor.export.functions.recurrence import (
+    GATES,
+    OUTPUT,
+    STATES,
+    gate_scaling,
+    narrowing_bits,
+)
 from edgefactor.export.ir import Graph
 from edgefactor.export.numerics import INT8_MAX, INT8_MIN
 from edgefactor.export.ops.layer_weights import layer_multipliers
@@ -17,7 +23,6 @@ from edgefactor.export.ops.recurrent_op import Recurrent
 
 _SOURCES = (
     "ef_recurrent.h",
-    "ef_recurrent_s8.c",
     "ef_recurrent_steps.c",
     "ef_gates.h",
     "ef_gates.c",
@@ -118,17 +123,21 @@ def recurrent_code(op: Recurrent, graph: Graph, target: CTarget) -> LayerCode:
         "inputs": inputs,
         "units": units,
         "zero_point": op.gate_zero_point,
+        "state_vectors": STATES[op.cell],
+        "narrowing": narrowing_bits(op.cell),
         "reverse": int(op.reverse),
         "every_step": int(op.every_step),
     }
+    function = "ef_recurrent_states_s8" if op.keeps_state else "ef_recurrent_s8"
     call = Call(
-        function="ef_recurrent_s8",
+        function=function,
         struct="ef_recurrent_args",
         args=args,
-        inputs=(op.inputs[0],),
+        inputs=(op.inputs[0], *op.inputs[5:]),
         scratch=True,
     )
-    sources = (*from_input.sources, *from_last.sources, *_SOURCES, f"ef_{op.cell}_cell.c")
+    own = (*_SOURCES, f"{function}.c", f"ef_{op.cell}_cell.c")
+    sources = (*from_input.sources, *from_last.sources, *own)
     return LayerCode(
         calls=(call,),
         sources=tuple(dict.fromkeys(sources)),

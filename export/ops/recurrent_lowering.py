@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgefactor.export.functions.recurrence import GATES, Cell
+from edgefactor.export.functions.recurrence import GATES, STATES, Cell
 from edgefactor.export.ops.concat import Concat
 from edgefactor.export.ops.family import Lowering, Node
 from edgefactor.export.ops.recurrent_op import Recurrent
@@ -26,22 +26,36 @@ def lower_recurrent(node: Node, lowering: Lowering) -> None:
     steps, _, inputs = lowering.shape(node.input(0))
     x = lowering.view(lowering.plain(node.input(0)), (1, steps, 1, inputs))
     every_step = bool(node.outputs[0])
+    given = _gives_states(node, lowering)
     results = [
-        _emit(node, lowering, x, index, reverse=reverse, every_step=every_step)
+        _emit(
+            node,
+            lowering,
+            x,
+            index,
+            reverse=reverse,
+            every_step=every_step,
+            first=_first_state(node, lowering, index) if given else None,
+        )
         for index, reverse in enumerate(directions)
     ]
+    count = len(results)
     units = lowering.graph_shape(results[0])[3]
+    rows = steps if every_step else 1
     if every_step:
-        bound = _joined(lowering, results, 3, (1, steps, 1, units * len(results)))
-        shape = (steps, len(results), 1, units)
-        lowering.bind_plain(node.outputs[0], lowering.view(bound, shape))
-    if len(node.outputs) > 1 and node.outputs[1]:
-        ends = [
-            _end(lowering, result, reverse=reverse)
-            for result, reverse in zip(results, directions, strict=True)
+        parts = [_rows(lowering, result, 0, rows) for result in results]
+        bound = _joined(lowering, parts, 3, (1, steps, 1, units * count))
+        lowering.bind_plain(node.outputs[0], lowering.view(bound, (steps, count, 1, units)))
+    ends = [0 if reverse else rows - 1 for reverse in directions]
+    for output, places in ((1, ends), (2, [rows] * count if given else None)):
+        if len(node.outputs) <= output or not node.outputs[output] or places is None:
+            continue
+        parts = [
+            _rows(lowering, result, place, place + 1)
+            for result, place in zip(results, places, strict=True)
         ]
-        bound = _joined(lowering, ends, 1, (1, len(ends), 1, units))
-        lowering.bind_plain(node.outputs[1], lowering.view(bound, (len(ends), 1, units)))
+        bound = _joined(lowering, parts, 1, (1, count, 1, units))
+        lowering.bind_plain(node.outputs[output], lowering.view(bound, (count, 1, units)))
 
 
 def _directions(node: Node, lowering: Lowering) -> tuple[bool, ...]:
@@ -81,12 +95,30 @@ def _check(node: Node, lowering: Lowering, directions: int) -> None:
     lengths = lowering.constant(node.input(4)) if node.input(4) else np.array([steps])
     if lengths is None or np.any(lengths != steps):
         lowering.unsupported(node, "its sequences end early", "leave sequence_lens out")
+
+
+def _gives_states(node: Node, lowering: Lowering) -> bool:
+    """Whether it starts from anything but zeros, or the last state of the cells is wanted."""
+    if len(node.outputs) > 2 and node.outputs[2] and lowering.is_read(node.outputs[2]):
+        return True
+    states = [node.input(index) for index in _INITIAL_STATES[node.op_type]]
+    constants = [lowering.constant(state) for state in states if state]
+    return any(array is None or np.any(array) for array in constants)
+
+
+def _first_state(node: Node, lowering: Lowering, direction: int) -> str:
+    """The state to start from as the operator wants it, [1, vectors, 1, units]."""
+    parts = []
+    units = _weights(node, lowering, 2).shape[2]
     for index in _INITIAL_STATES[node.op_type]:
-        state = lowering.constant(node.input(index)) if node.input(index) else np.zeros(1)
-        if state is None or np.any(state):
-            lowering.unsupported(
-                node, "its first state is not zero", "start from zeros, the default of nn.GRU"
-            )
+        if node.input(index):
+            count = lowering.shape(node.input(index))[0]
+            whole = lowering.view(lowering.plain(node.input(index)), (1, count, 1, units))
+            parts.append(_rows(lowering, whole, direction, direction + 1))
+        else:
+            zeros = np.zeros((1, 1, 1, units), np.float32)
+            parts.append(lowering.add_constant(zeros, f"{node.name}.zeros"))
+    return _joined(lowering, parts, 1, (1, len(parts), 1, units))
 
 
 def _weights(node: Node, lowering: Lowering, index: int) -> NDArray[np.float32]:
@@ -97,9 +129,16 @@ def _weights(node: Node, lowering: Lowering, index: int) -> NDArray[np.float32]:
 
 
 def _emit(
-    node: Node, lowering: Lowering, x: str, direction: int, *, reverse: bool, every_step: bool
+    node: Node,
+    lowering: Lowering,
+    x: str,
+    direction: int,
+    *,
+    reverse: bool,
+    every_step: bool,
+    first: str | None,
 ) -> str:
-    """One direction: [1, steps, 1, units], or the last result alone."""
+    """One direction: [1, steps, 1, units], or the last step alone; its states if one is given."""
     cell = _CELLS[node.op_type]
     hint = node.outputs[0] or node.outputs[1]
     names = []
@@ -116,6 +155,9 @@ def _emit(
             lowering.add_constant(part, f"{hint}.{role}.bias"),
         ]
     steps = lowering.graph_shape(x)[1] if every_step else 1
+    if first is not None:
+        names.append(first)
+        steps += STATES[cell] - 1
     return lowering.emit(
         Recurrent,
         [x, *names],
@@ -127,19 +169,18 @@ def _emit(
     )
 
 
-def _end(lowering: Lowering, result: str, *, reverse: bool) -> str:
-    """The result of the step that is computed last."""
-    steps, units = lowering.graph_shape(result)[1::2]
-    if steps == 1:
-        return result
-    last = 0 if reverse else steps - 1
+def _rows(lowering: Lowering, tensor: str, first: int, end: int) -> str:
+    """Some of the second axis of a tensor of rank 4."""
+    shape = lowering.graph_shape(tensor)
+    if (first, end) == (0, shape[1]):
+        return tensor
     return lowering.emit(
         Slice,
-        [result],
-        (1, 1, 1, units),
-        hint=f"{result}.last",
-        begin=(0, last, 0, 0),
-        end=(1, last + 1, 1, units),
+        [tensor],
+        (1, end - first, *shape[2:]),
+        hint=f"{tensor}.rows",
+        begin=(0, first, 0, 0),
+        end=(1, end, *shape[2:]),
         step=(1, 1, 1, 1),
     )
 
@@ -147,4 +188,4 @@ def _end(lowering: Lowering, result: str, *, reverse: bool) -> str:
 def _joined(lowering: Lowering, parts: list[str], axis: int, shape: tuple[int, ...]) -> str:
     if len(parts) == 1:
         return parts[0]
-    return lowering.emit(Concat, parts, shape, hint=f"{parts[0]}.both", axis=axis)
+    return lowering.emit(Concat, parts, shape, hint=f"{parts[0]}.joined", axis=axis)

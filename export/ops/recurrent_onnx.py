@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from edgefactor.export.functions.recurrence import GATES
+from typing import Any
+
+from edgefactor.export.functions.recurrence import GATES, STATES
 from edgefactor.export.ir import Graph
 from edgefactor.export.ops.family import OnnxBuilder
 from edgefactor.export.ops.layouts import int64s
@@ -28,22 +30,36 @@ def write_node(op: Recurrent, graph: Graph, builder: OnnxBuilder) -> str:
     biases = [builder.read_weights(name, (0,)) for name in (op.inputs[2], op.inputs[4])]
     joined = builder.node("Concat", biases, axis=0)
     bias = builder.node("Reshape", [joined, int64s(builder, (1, 2 * rows))])
-    attributes: dict[str, object] = {
+    attributes: dict[str, Any] = {
         "hidden_size": units,
         "direction": "reverse" if op.reverse else "forward",
     }
     if op.cell == "gru":
         attributes["linear_before_reset"] = 1
-    y = builder.node(op.cell.upper(), [x, *weights, bias], **attributes)
-    results = y
-    if not op.every_step:
-        last = 0 if op.reverse else steps - 1
-        ends = [int64s(builder, (n,)) for n in (last, last + 1, 0)]
-        y = builder.node("Slice", [y, *ends])
-        steps = 1
-    flat = builder.node("Reshape", [y, int64s(builder, (1, steps, 1, units))])
-    builder.write(op.outputs[0], builder.node("Transpose", [flat], perm=[0, 3, 1, 2]))
+    operands = [x, *weights, bias]
+    if op.keeps_state:
+        operands += ["", *_first_states(op, units, builder)]
+    results, *last = builder.node_of(op.cell.upper(), operands, 1 + STATES[op.cell], **attributes)
+    shape = int64s(builder, (1, -1, 1, units))
+    shown = builder.node("Reshape", [results if op.every_step else last[0], shape])
+    if op.keeps_state and op.cell == "lstm":
+        cells = builder.node("Reshape", [last[1], shape])
+        shown = builder.node("Concat", [shown, cells], axis=1)
+    builder.write(op.outputs[0], builder.node("Transpose", [shown], perm=[0, 3, 1, 2]))
     return results
+
+
+def _first_states(op: Recurrent, units: int, builder: OnnxBuilder) -> list[str]:
+    """The states to start from, [1, 1, units] each."""
+    flat = builder.node("Transpose", [builder.read(op.inputs[5])], perm=[2, 0, 3, 1])
+    count = STATES[op.cell]
+    rows = builder.node("Reshape", [flat, int64s(builder, (count, 1, units))])
+    if count == 1:
+        return [rows]
+    return [
+        builder.node("Slice", [rows, int64s(builder, (i,)), int64s(builder, (i + 1,))])
+        for i in range(count)
+    ]
 
 
 def write_gates(op: Recurrent, graph: Graph, builder: OnnxBuilder, results: str) -> str:

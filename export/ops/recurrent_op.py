@@ -10,12 +10,15 @@ from edgefactor.export.ir import Op, Quantization
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recurrent(Op):
-    """One layer in one direction, from a state of zeros.
+    """One layer in one direction.
 
     Inputs: sequence [1, steps, 1, inputs]; weights [gates * units, 1, 1, inputs] and bias; those
-    of the last result, [gates * units, 1, 1, units] and bias.
+    of the last result, [gates * units, 1, 1, units] and bias; the first state, int16
+    [1, 1, 1, units], with LSTM [1, 2, 1, units] for hidden units and cells, or none for zeros.
 
-    Output: [1, steps, 1, units], or [1, 1, 1, units] for the last step alone.
+    Output: without a first state the results, int8 [1, steps, 1, units], or [1, 1, 1, units] for
+    the last step alone. With one, the state of the hidden units instead, int16, and with LSTM the
+    last one of the cells in a row more.
 
     Attributes:
         cell: Which kind; a GRU resets after the product (``linear_before_reset``).
@@ -30,6 +33,11 @@ class Recurrent(Op):
     every_step: bool = True
     gate_scale: float = 0.0
     gate_zero_point: int = 0
+
+    @property
+    def keeps_state(self) -> bool:
+        """Whether it starts from a state that it is given, and returns states."""
+        return len(self.inputs) > 5
 
     @property
     def gates(self) -> Quantization:

@@ -6,16 +6,19 @@ changes nothing else; at equal scales ADD and SUB on int16 are exact.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from edgefactor.export.functions.recurrence import CELL_STATE, GATES, OUTPUT, STATE
+from edgefactor.export.functions.recurrence import GATES, OUTPUT, UNIT, state_quantization
 from edgefactor.export.ir import DType, Graph, Quantization
 from edgefactor.export.ops.family import TfliteBuilder
 from edgefactor.export.ops.recurrent_op import Recurrent
+
+#: From the name of a tensor of kept results to what the builder wants beside its shape.
+Kept = Callable[[str], tuple[Quantization, str, DType]]
 
 
 @dataclass(slots=True)
@@ -76,7 +79,7 @@ class _Steps:
         return results
 
     def curve(self, code: str, source: int) -> int:
-        result = self.wide(STATE, self.units)
+        result = self.wide(UNIT, self.units)
         self.builder.op(code, [source], [result], version=3)
         return result
 
@@ -111,17 +114,18 @@ class _Steps:
             reset = self.curve("LOGISTIC", self.both("ADD", (xr, hr), self.centred))
             recalled = self.both("MUL", (reset, hn), self.centred)
             new = self.curve("TANH", self.both("ADD", (xn, recalled), self.centred))
-            kept = self.both("MUL", (update, state), STATE)
-            fresh = self.both("SUB", (new, self.both("MUL", (update, new), STATE)), STATE)
-            return self.both("ADD", (fresh, kept), STATE), cells
+            kept = self.both("MUL", (update, state), UNIT)
+            fresh = self.both("SUB", (new, self.both("MUL", (update, new), UNIT)), UNIT)
+            return self.both("ADD", (fresh, kept), UNIT), cells
         total = self.both("ADD", (x, h), self.centred, width)
         if self.op.cell == "lstm":
             i, o, f, g = self.split(total, 4)
             inlet, outlet, forget = (self.curve("LOGISTIC", gate) for gate in (i, o, f))
-            added = self.both("MUL", (inlet, self.curve("TANH", g)), CELL_STATE)
-            kept = self.both("MUL", (forget, cells), CELL_STATE)
-            cells = self.both("ADD", (kept, added), CELL_STATE)
-            return self.both("MUL", (outlet, self.curve("TANH", cells)), STATE), cells
+            kept_as = state_quantization("lstm")
+            added = self.both("MUL", (inlet, self.curve("TANH", g)), kept_as)
+            kept = self.both("MUL", (forget, cells), kept_as)
+            cells = self.both("ADD", (kept, added), kept_as)
+            return self.both("MUL", (outlet, self.curve("TANH", cells)), kept_as), cells
         return self.curve("TANH", total), cells
 
     def row(self, sequence: int, number: int, width: int, quantization: Quantization) -> int:
@@ -139,34 +143,61 @@ class _Steps:
         self.builder.op("SUB", [last, number], [result], "SubOptions", **none)
         return result
 
-    def moved_on(self, results: int, fresh: int, length: int) -> int:
+    def moved_on(self, results: int, fresh: int, length: int, kept: Kept) -> int:
         """Results without the oldest, and a fresh one at the other end."""
-        rest_shape, shape = (1, length - 1, 1, self.units), (1, length, 1, self.units)
-        rest = self.builder.temporary(rest_shape, OUTPUT, self.name("rest"))
+        rest = self.builder.temporary((1, length - 1, 1, self.units), *kept(self.name("rest")))
         begin = 0 if self.op.reverse else 1
         ends = [(0, begin, 0, 0), (1, begin + length - 1, 1, self.units), (1, 1, 1, 1)]
         numbers = [self.builder.int32(end, self.name("part")) for end in ends]
         self.builder.op(
             "STRIDED_SLICE", [results, *numbers], [rest], "StridedSliceOptions", version=2
         )
-        moved = self.builder.temporary(shape, OUTPUT, self.name("results"))
+        moved = self.builder.temporary((1, length, 1, self.units), *kept(self.name("results")))
+        self.rows_joined([fresh, rest] if self.op.reverse else [rest, fresh], moved)
+        return moved
+
+    def rows_joined(self, parts: Sequence[int], result: int) -> None:
         self.builder.op(
             "CONCATENATION",
-            [fresh, rest] if self.op.reverse else [rest, fresh],
-            [moved],
+            parts,
+            [result],
             "ConcatenationOptions",
             version=2,
             axis=1,
             fusedActivationFunction="NONE",
         )
-        return moved
+
+
+def _first_values(op: Recurrent, units: int, builder: TfliteBuilder) -> list[int]:
+    """The result and the states before the first step."""
+    shape, kept_as = (1, 1, 1, units), state_quantization(op.cell)
+    if not op.keeps_state:
+        state = builder.constant(np.zeros(shape, np.int16), kept_as, f"{op.name}/no_state")
+        cells = builder.constant(np.zeros(shape, np.int16), kept_as, f"{op.name}/no_cells")
+        result = builder.int8(np.zeros(shape, np.int8), OUTPUT, f"{op.name}/no_result")
+        return [result, state, cells]
+    first = builder.tensor(op.inputs[5])
+    states = [first] * 2
+    if op.cell == "lstm":
+        names = (f"{op.name}/first_state", f"{op.name}/first_cells")
+        states = [builder.temporary(shape, kept_as, name, DType.INT16) for name in names]
+        axis = builder.int32([1], f"{op.name}/state_axis")
+        builder.op("SPLIT", [axis, first], states, "SplitOptions", version=4, numSplits=2)
+    result = builder.temporary(shape, OUTPUT, f"{op.name}/first_result")
+    builder.op("QUANTIZE", [states[0]], [result], "QuantizeOptions")
+    return [result, *states]
 
 
 def write_steps(op: Recurrent, graph: Graph, builder: TfliteBuilder) -> None:
     """Write the layer."""
     x, units = graph.tensors[op.inputs[0]], graph.tensors[op.inputs[3]].shape[3]
     length, width = x.shape[1], x.shape[3]
-    keeps = op.every_step and length > 1
+    collects = op.every_step and length > 1
+    dtype = DType.INT16 if op.keeps_state else DType.INT8
+    shown_as = state_quantization(op.cell) if op.keeps_state else OUTPUT
+
+    def kept(name: str) -> tuple[Quantization, str, DType]:
+        return shown_as, name, dtype
 
     def body(inner: TfliteBuilder, number: int, values: Sequence[int]) -> list[int]:
         steps = _Steps(op=op, builder=inner, units=units)
@@ -176,23 +207,26 @@ def write_steps(op: Recurrent, graph: Graph, builder: TfliteBuilder) -> None:
         state, cells = steps.step(from_input, steps.gate_inputs(last, 3), state, cells)
         last = inner.temporary((1, 1, 1, units), OUTPUT, steps.name("result"))
         steps.quantize(state, last)
-        kept = [steps.moved_on(results[0], last, length)] if keeps else []
-        return [sequence, last, state, cells, *kept]
+        if collects:
+            fresh = state if op.keeps_state else last
+            results = [steps.moved_on(results[0], fresh, length, kept)]
+        return [sequence, last, state, cells, *results]
 
-    def zeros(rows: int, dtype: str, quantization: Quantization, role: str) -> int:
-        data = np.zeros((1, rows, 1, units), dtype)
-        return builder.constant(data, quantization, f"{op.name}/{role}")
-
-    first = [
-        builder.tensor(op.inputs[0]),
-        zeros(1, "int8", OUTPUT, "no_result"),
-        zeros(1, "int16", STATE, "no_state"),
-        zeros(1, "int16", CELL_STATE, "no_cells"),
-    ]
+    first = [builder.tensor(op.inputs[0]), *_first_values(op, units, builder)]
     whole = builder.tensor(op.outputs[0])
-    if keeps:
-        first.append(zeros(length, "int8", OUTPUT, "no_results"))
-        results = [None, None, None, None, whole]
-    else:
-        results = [None, whole, None, None]
-    builder.loop(op.name, length, first, results, body)
+    ends: list[int | None] = [None] * 4
+    if collects:
+        empty = np.zeros((1, length, 1, units), str(dtype))
+        first.append(builder.constant(empty, shown_as, f"{op.name}/no_results"))
+        ends.append(None)
+    shown = 4 if collects else 2 if op.keeps_state else 1
+    if not (op.keeps_state and op.cell == "lstm"):
+        ends[shown] = whole
+        builder.loop(op.name, length, first, ends, body)
+        return
+    rows = length if op.every_step else 1
+    ends[shown] = builder.temporary((1, rows, 1, units), *kept(f"{op.name}/states"))
+    ends[3] = builder.temporary((1, 1, 1, units), *kept(f"{op.name}/cells"))
+    builder.loop(op.name, length, first, ends, body)
+    parts = [index for index in (ends[shown], ends[3]) if index is not None]
+    _Steps(op=op, builder=builder, units=units).rows_joined(parts, whole)

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgefactor.errors import MissingToolError
+from edgefactor.export import numerics
 from edgefactor.export.ir import Graph
 from edgefactor.export.onnx_writer import codes_to_graph, quantized_name
 from edgefactor.export.ports import decode_outputs, encode_inputs, input_rows
@@ -29,7 +30,7 @@ from edgefactor.pipeline.report import NotVerified, Rung
 from edgefactor.runtime.host import HostRunner
 from edgefactor.runtime.litert_runner import LiteRtRunner
 from edgefactor.runtime.onnxruntime_runner import OnnxRuntimeRunner
-from edgefactor.runtime.parity import Mismatch, compare_codes, compare_reals
+from edgefactor.runtime.parity import Mismatch, as_elements, compare_codes, compare_reals
 from edgefactor.runtime.tflm_runner import TflmRunner
 from edgefactor.runtime.tracing import TracingRunner
 from edgefactor.targets.description import Target
@@ -138,11 +139,11 @@ class Int8Ladder:
     ) -> None:
         self.graph, self.folder, self.target = graph, folder, target
         self.progress = progress
-        self.inputs = data.inputs
         self.order = [tensor.name for tensor in graph.activations]
         progress(REFERENCE)
-        self.codes = encode_inputs(graph, data.inputs)
-        self.expected = run_samples(graph, self.codes)
+        self.expected = run_samples(graph, encode_inputs(graph, data.inputs))
+        self.codes = {port.tensor: self.expected[port.tensor] for port in graph.inputs}
+        self.inputs = _with_states(graph, data.inputs, self.codes)
         self.fatal = find_fatal(graph, self.expected)
         self.outputs = decode_outputs(graph, self.expected)
 
@@ -150,13 +151,7 @@ class Int8Ladder:
         comparison = compare_codes(self.expected, found, self.order)
         count = comparison.samples
         wanted = [array[:count] for array in self.outputs]
-        got = decode_outputs(
-            self.graph,
-            {
-                port.tensor: found[port.tensor].reshape(-1, *self.graph.tensors[port.tensor].shape)
-                for port in self.graph.outputs
-            },
-        )
+        got = decode_outputs(self.graph, self._as_elements(found))
         real = compare_reals(wanted, got)
         if exact:
             complete = comparison.tensors == len(self.order)
@@ -182,6 +177,15 @@ class Int8Ladder:
             passed=passed,
             first_mismatch=_named(comparison.first),
         )
+
+    def _as_elements(self, found: Mapping[str, Codes]) -> dict[str, Codes]:
+        """The outputs in their types and shapes: C gives bytes."""
+        result = {}
+        for port in self.graph.outputs:
+            tensor = self.graph.tensors[port.tensor]
+            codes = as_elements(found[port.tensor], np.dtype(str(tensor.dtype)))
+            result[port.tensor] = codes.reshape(-1, *tensor.shape)
+        return result
 
     def quantization(self, expected: Sequence[Reals], against: str) -> Rung:
         """The int8 arithmetic against the float model: what quantization itself costs."""
@@ -239,6 +243,21 @@ class Int8Ladder:
         self.progress(name)
         rows = input_rows(self.graph, self.codes)[:samples]
         return self._rung(name, runner.run(rows), exact=True)
+
+
+def _with_states(
+    graph: Graph, inputs: Sequence[Reals], codes: Mapping[str, Codes]
+) -> tuple[Reals, ...]:
+    """Real inputs with states as the integer network has carried them."""
+    states = {state.input for state in graph.states}
+    result = []
+    for port, array in zip(graph.inputs, inputs, strict=True):
+        if port.name in states:
+            quantization = graph.tensors[port.tensor].quant
+            real = port.from_graph(numerics.dequantize(codes[port.tensor], quantization))
+            array = np.asarray(real, np.float32).reshape(array.shape)
+        result.append(array)
+    return tuple(result)
 
 
 def _restack(value: NDArray[np.generic], graph: Graph, tensor: str) -> Codes:

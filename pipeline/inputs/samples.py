@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import torch
 
 from edgefactor.pipeline.config import ExportOptions
-from edgefactor.pipeline.inputs.data import Dataset, check_labels, check_shapes, random_data, read
-from edgefactor.pipeline.inputs.example import input_names
+from edgefactor.pipeline.inputs.carried import Kept, carry_states, data_names, find_states
+from edgefactor.pipeline.inputs.data import (
+    Dataset,
+    FloatArray,
+    check_labels,
+    check_shapes,
+    random_data,
+    read,
+)
+from edgefactor.pipeline.inputs.example import input_names, try_model
 from edgefactor.pipeline.load import LoadedModel
 from edgefactor.pipeline.report import NotVerified
+
+#: Samples that ranges are taken from; more change little and cost time.
+CALIBRATION_SAMPLES = 512
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +38,7 @@ class Samples:
 def read_data(options: ExportOptions, loaded: LoadedModel) -> tuple[Dataset | None, Dataset | None]:
     """Calibration and evaluation data as the user named them, before shapes are known."""
     names = input_names(loaded)
+    names = data_names(names, find_states(options.stateful, names))
     sets = [
         None
         if place is None
@@ -71,6 +85,38 @@ def settle_data(
         notes=("calibrated on random inputs: the scales do not fit real data",),
         not_verified=(no_data("no --calibration and no --data was given"),),
     )
+
+
+def with_states(
+    data: Samples,
+    loaded: LoadedModel,
+    states: Sequence[Kept],
+    shapes: Sequence[tuple[int, ...]],
+    evaluated: int,
+) -> Samples:
+    """The data with what the PyTorch model keeps, step by step.
+
+    Args:
+        data: Samples of the other inputs.
+        loaded: The model.
+        states: What it keeps.
+        shapes: Of all its inputs.
+        evaluated: Samples to evaluate on; no more are needed.
+    """
+
+    def step(inputs: Sequence[FloatArray]) -> list[FloatArray]:
+        sample = [torch.from_numpy(array) for array in inputs]
+        return [output.numpy() for output in try_model(loaded, sample)]
+
+    carried = [
+        carry_states(dataset.take(count), states, shapes, step)
+        for dataset, count in (
+            (data.calibration, CALIBRATION_SAMPLES),
+            (data.evaluation, evaluated),
+        )
+    ]
+    note = "the samples are steps of one sequence: the network keeps a state"
+    return replace(data, calibration=carried[0], evaluation=carried[1], notes=(*data.notes, note))
 
 
 def no_data(reason: str) -> NotVerified:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from edgefactor.export import ops
-from edgefactor.export.ir import Graph, Op, Tensor
+from edgefactor.export.ir import DType, Graph, Op, Tensor
 from edgefactor.export.ops.family import replace_inputs
 from edgefactor.export.ops.requantize import Requantize
 
@@ -70,13 +70,17 @@ class _Placing:
 
     def run(self, op: Op, *, wide: bool) -> None:
         """Append an operator in a width."""
-        mixes = ops.family_of(op).mixes_widths
-        inputs = tuple(
-            self.read(name, wide=wide, any_width=mixes) if name in self.versions else name
-            for name in op.inputs
-        )
+        family = ops.family_of(op)
+        inputs = []
+        for index, name in enumerate(op.inputs):
+            if name in self.versions:
+                asked = family.input_width(op, index)
+                is_wide = wide if asked is None else asked is DType.INT16
+                any_width = asked is None and family.mixes_widths
+                name = self.read(name, wide=is_wide, any_width=any_width)
+            inputs.append(name)
         (output,) = op.outputs
-        op = replace_inputs(op, inputs)
+        op = replace_inputs(op, tuple(inputs))
         if not wide:
             self.ops.append(op)
             self.versions[output] = {False: output}

@@ -15,6 +15,6 @@ void ef_lstm_cell(const ef_recurrent_args *a, const int8_t *x, const int8_t *h, 
         const int32_t offer = ef_gates_tanh(&a->tanh, x[cell] + h[cell] - zeros);
         const int32_t added = ef_gates_product(inlet, offer, 19);
         cells[i] = (int16_t)ef_saturate_s16(ef_gates_product(keep, cells[i], 15) + added);
-        state[i] = (int16_t)ef_gates_product(outlet, ef_gates_tanh(&a->cell_tanh, cells[i]), 15);
+        state[i] = (int16_t)ef_gates_product(outlet, ef_gates_tanh(&a->cell_tanh, cells[i]), 19);
     }
 }

@@ -22,7 +22,7 @@ struct ef_recurrent_args;
 typedef void (*ef_dense)(const ef_conv2d_args *a, const int8_t *in, int8_t *out, void *scratch);
 
 /* Moves the states by a step. x, h: gate inputs from the input and from the last result, blocks of
- * `units`; state: of the hidden units, 2^-15; cells: of LSTM cells, 2^-11. */
+ * `units`; state: of the hidden units, 2^-15, with LSTM 2^-11; cells: of LSTM cells, 2^-11. */
 typedef void (*ef_cell)(const struct ef_recurrent_args *a, const int8_t *x, const int8_t *h,
                         int16_t *state, int16_t *cells);
 
@@ -46,19 +46,24 @@ typedef struct ef_recurrent_args {
     uint16_t inputs;
     uint16_t units;
     int16_t zero_point; /* of gate inputs */
+    uint8_t state_vectors; /* of `units`: 2 with LSTM, else 1 */
+    uint8_t narrowing;  /* bits by which a result is shorter than the state */
     uint8_t reverse;    /* from the last step to the first */
-    uint8_t every_step; /* whether `out` holds all results or the last one only */
+    uint8_t every_step; /* whether `out` holds all steps or the last one only */
 } ef_recurrent_args;
 
 /* From states of zeros. in: [steps][inputs]; out: [steps][units], or [units]. */
 void ef_recurrent_s8(const ef_recurrent_args *a, const int8_t *in, int8_t *out, void *scratch);
 
-/* The loop itself, from the states that it finds and leaves changed; `cells` only for LSTM. */
-void ef_recurrent_steps(const ef_recurrent_args *a, const int8_t *in, int8_t *out, int16_t *state,
-                        int16_t *cells, void *scratch);
+/* From the states at `first`: [units] or, with LSTM, [2][units] of hidden units and cells. out: the
+ * states of the hidden units where the other has results, then the last one of the cells. */
+void ef_recurrent_states_s8(const ef_recurrent_args *a, const int8_t *in, const int16_t *first,
+                            int16_t *out, void *scratch);
 
-/* `state` as int8, halves away from zero. */
-void ef_recurrent_narrow(const int16_t *state, int8_t *out, uint32_t count);
+/* The loop itself, from the states in scratch, which it leaves changed. One of `results` and
+ * `states` is where it writes, the other NULL. */
+void ef_recurrent_steps(const ef_recurrent_args *a, const int8_t *in, int8_t *results,
+                        int16_t *states, void *scratch);
 
 void ef_gru_cell(const ef_recurrent_args *a, const int8_t *x, const int8_t *h, int16_t *state,
                  int16_t *cells);

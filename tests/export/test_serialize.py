@@ -59,7 +59,7 @@ CHANGES = [
 
 
 def assert_equal(found: Graph, expected: Graph) -> None:
-    for name in ("name", "ops", "inputs", "outputs", "metadata"):
+    for name in ("name", "ops", "inputs", "outputs", "states", "metadata"):
         assert getattr(found, name) == getattr(expected, name)
     assert list(found.tensors) == list(expected.tensors)
     for name, tensor in expected.tensors.items():

@@ -1,5 +1,6 @@
 """GRU, LSTM and plain recurrent layers: the integers everywhere, the reals against PyTorch."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,12 @@ from torch import Tensor, nn
 
 from edgefactor.errors import UnsupportedOperatorError
 from edgefactor.export.c_code.layer_code import CTarget, IsaFeatures
-from edgefactor.export.functions.recurrence import GATES, OUTPUT
-from edgefactor.export.ir import Graph, Quantization
+from edgefactor.export.functions.recurrence import GATES, OUTPUT, STATES, state_quantization
+from edgefactor.export.ir import DType, Graph, Quantization
 from edgefactor.export.onnx_writer import write_onnx
+from edgefactor.export.ops.recurrent import FAMILY
 from edgefactor.export.ops.recurrent_op import Recurrent
+from edgefactor.export.ops.requantize import requantize_codes
 from edgefactor.export.ports import decode_outputs, encode_inputs
 from edgefactor.export.reference import run_reference, run_samples
 from edgefactor.pipeline.lower import lower
@@ -49,7 +52,9 @@ TARGETS = {
 }
 
 
-def random_layer(name: str, case: tuple, generator: np.random.Generator):
+def random_layer(
+    name: str, case: tuple, generator: np.random.Generator, *, keeps_state: bool = False
+):
     """A layer with random integers: its tensors and its operator."""
     cell, steps, inputs, units, distinct, reverse, every_step = case
     rows = GATES[cell] * units
@@ -67,6 +72,10 @@ def random_layer(name: str, case: tuple, generator: np.random.Generator):
         along = Quantization(scales=tuple(scales), axis=0)
         tensors.append(held(f"{name}{role}", codes.astype(np.int8), along))
         tensors.append(held(f"{name}{role}b", bias, Quantization(scales=along.scales, axis=0)))
+    if keeps_state:
+        shape = (1, STATES[cell], 1, units)
+        kept_as = state_quantization(cell)
+        tensors.append(activation(f"{name}s", shape, kept_as, DType.INT16))
     op = Recurrent(
         name=name,
         inputs=tuple(tensor.name for tensor in tensors),
@@ -80,16 +89,20 @@ def random_layer(name: str, case: tuple, generator: np.random.Generator):
     return tensors, op
 
 
-def table() -> tuple[Graph, dict[str, np.ndarray]]:
+def table(*, keeps_state: bool = False) -> tuple[Graph, dict[str, np.ndarray]]:
     """All cases side by side, with random inputs."""
     generator = np.random.default_rng(5)
     tensors, ops, inputs = [], [], {}
     for index, case in enumerate(CASES):
-        made, op = random_layer(f"c{index}", case, generator)
+        made, op = random_layer(f"c{index}", case, generator, keeps_state=keeps_state)
         tensors += made
         ops.append((op, OUTPUT))
         inputs[made[0].name] = generator.integers(-128, 128, made[0].shape).astype(np.int8)
-    return graph_of(ops, tensors), inputs
+        if keeps_state:
+            inputs[made[-1].name] = generator.integers(-(2**15), 2**15, made[-1].shape).astype(
+                np.int16
+            )
+    return graph_of(ops, tensors, dtype=DType.INT16 if keeps_state else DType.INT8), inputs
 
 
 @pytest.mark.parametrize("features", TARGETS)
@@ -99,6 +112,33 @@ def test_every_runtime(features: str, tmp_path: Path) -> None:
     for op in graph.ops:
         values = found[op.outputs[0]].astype(int)
         assert values.size < 5 or values.std() > 5, f"{op.name} hardly moves"
+
+
+def test_states_in_every_runtime(tmp_path: Path) -> None:
+    graph, inputs = table(keeps_state=True)
+    check_everywhere(graph, inputs, tmp_path)
+
+
+@pytest.mark.parametrize("cell", ["gru", "lstm", "rnn"])
+def test_step_by_step_is_the_same_as_at_once(cell: str) -> None:
+    """Eight steps at once, and one at a time with the state handed on."""
+    generator = np.random.default_rng(8)
+    made, op = random_layer("r", (cell, 8, 3, 5, 0, False, True), generator)
+    tensors = {tensor.name: tensor for tensor in made}
+    inputs = [tensors[name] for name in op.inputs]
+    values = [generator.integers(-128, 128, inputs[0].shape).astype(np.int8)]
+    values += [tensor.values for tensor in inputs[1:]]
+    output = activation("y", FAMILY.output_shape(op, inputs), OUTPUT)
+    whole = FAMILY.reference(op, inputs, output, values)
+    state = np.zeros((1, STATES[cell], 1, 5), np.int16)
+    step = replace(op, inputs=(*op.inputs, "s"))
+    frame = replace(inputs[0], shape=(1, 1, 1, 3))
+    kept = activation("s", state.shape, state_quantization(cell), DType.INT16)
+    for number in range(8):
+        now = [values[0][:, number : number + 1], *values[1:], state]
+        state = FAMILY.reference(step, [frame, *inputs[1:], kept], kept, now)
+        result = requantize_codes(state[0, 0, 0], kept.quant, OUTPUT)
+        np.testing.assert_array_equal(result, whole[0, number, 0])
 
 
 @pytest.mark.slow

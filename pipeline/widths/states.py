@@ -1,0 +1,66 @@
+"""States of recurrent layers are int16, inside of the network and where they enter and leave it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from edgefactor.export import ops
+from edgefactor.export.ir import DType, Graph, Op
+from edgefactor.export.ops.recurrent_op import Recurrent
+from edgefactor.export.ops.requantize import Requantize
+
+
+def carries_states(graph: Graph) -> frozenset[str]:
+    """Names of the operators that compute states, and of those that only move them."""
+    found: set[str] = set()
+    states: set[str] = set()
+    for op in graph.ops:
+        activations = [name for name in op.inputs if graph.tensors[name].data is None]
+        computes = isinstance(op, Recurrent) and op.keeps_state
+        moves = _only_moves(op) and states.issuperset(activations)
+        if computes or moves:
+            found.add(op.name)
+            states.add(op.outputs[0])
+    # What leads to the state that a layer starts from.
+    wanted = {op.inputs[5] for op in graph.ops if isinstance(op, Recurrent) and op.keeps_state}
+    for op in reversed(graph.ops):
+        if op.outputs[0] in wanted and _only_moves(op):
+            found.add(op.name)
+            wanted.update(op.inputs)
+    return frozenset(found)
+
+
+def _only_moves(op: Op) -> bool:
+    family = ops.family_of(op)
+    return family.output_rule(op) == "same" and DType.INT16 in family.widths(op)
+
+
+def widen_states(graph: Graph) -> Graph:
+    """Let states that are int16 inside of an integer Graph enter and leave it as they are.
+
+    A state that is read as int8 somewhere too keeps its border there.
+    """
+    inputs, outputs, kept = list(graph.inputs), list(graph.outputs), list(graph.ops)
+    for state, (takes, returns) in zip(graph.states, graph.state_tensors, strict=True):
+        entry = [op for op in graph.consumers(takes) if isinstance(op, Requantize)]
+        leave = graph.producer(returns)
+        if len(entry) != 1 or len(graph.consumers(takes)) != 1 or not isinstance(leave, Requantize):
+            continue
+        inside = graph.tensors[entry[0].outputs[0]], graph.tensors[leave.inputs[0]]
+        if any(tensor.dtype is not DType.INT16 for tensor in inside):
+            continue
+        if inside[0].quant != inside[1].quant:
+            continue
+        inputs = [
+            replace(port, tensor=inside[0].name) if port.name == state.input else port
+            for port in inputs
+        ]
+        outputs = [
+            replace(port, tensor=inside[1].name) if port.name == state.output else port
+            for port in outputs
+        ]
+        kept.remove(entry[0])
+        others = [port for port in outputs if port.tensor == returns]
+        if not graph.consumers(returns) and not others:
+            kept.remove(leave)
+    return graph.edit(ops=tuple(kept), inputs=tuple(inputs), outputs=tuple(outputs))
