@@ -9,7 +9,7 @@ import numpy as np
 
 from edgefactor.errors import UnsupportedOperatorError
 from edgefactor.export.c_code.layer_code import Call, CArray, CTarget, CValue, LayerCode, Ref
-from edgefactor.export.ir import Tensor
+from edgefactor.export.ir import DType, Tensor
 
 #: Loops over matrices in ``ef_matmul_args``.
 BATCH_LOOPS = 3
@@ -66,7 +66,8 @@ def matmul_code(
         output: The result as it is stored.
         perms: Of the operands: from stored to [*batch, rows, depth] and [*batch, depth, columns];
             of the result: from [*batch, rows, columns] to stored.
-        requantization: Multiplier and shift.
+        requantization: Multiplier and shift; for int16 the reduced multiplier and the shift to the
+            right.
         target: Instruction set.
     """
     first, second = (_steps(t.shape, p) for t, p in zip(inputs, perms[:2], strict=True))
@@ -78,7 +79,10 @@ def matmul_code(
     depth = inputs[0].shape[perms[0][-1]]
     counts, batch = _batch_loops(sizes[:-2], [first[:-2], second[:-2], result[:-2]], output.name)
     multiplier, shift = requantization
-    fast = target.features.dsp and -shift in _DSP_SHIFTS and depth <= _DSP_DEPTH
+    wide = output.dtype is DType.INT16
+    if wide:
+        batch = [[output.dtype.bytes * step for step in steps] for steps in batch]
+    fast = not wide and target.features.dsp and -shift in _DSP_SHIFTS and depth <= _DSP_DEPTH
     padded = -(-depth // 4) * 4
     # Both kernels pack 4 columns at a time; int16 for SMLAD, bytes with a sum each otherwise.
     column_bytes = 2 * padded if fast else depth + 4
@@ -112,21 +116,28 @@ def matmul_code(
         if tensor.data is None:
             names.append(tensor.name)
         else:
-            codes = np.asarray(tensor.data, np.int8).reshape(-1)
-            arrays.append(CArray(suffix=label, ctype="int8_t", data=codes, section="weights"))
+            codes = np.asarray(tensor.data, str(tensor.dtype)).reshape(-1)
+            ctype = f"{tensor.dtype}_t"
+            arrays.append(CArray(suffix=label, ctype=ctype, data=codes, section="weights"))
             names.append(Ref(suffix=label))
     name = "ef_matmul_s8_dsp" if fast else "ef_matmul_s8"
+    if wide:
+        name = "ef_matmul_s16"
     call = Call(
         function=name, struct="ef_matmul_args", args=args, inputs=tuple(names), scratch=True
     )
-    sources = ("ef_simd.h", "ef_attributes.h") if fast else ("ef_dot_fours.h", "ef_dot_fours.c")
+    sources: tuple[str, ...] = ("ef_dot_fours.h", "ef_dot_fours.c")
+    if fast:
+        sources = ("ef_simd.h", "ef_attributes.h")
+    if wide:
+        sources = ("ef_wide.h",)
     return LayerCode(
         calls=(call,),
         sources=(*_HEADERS, f"{name}.c", *sources),
         arrays=tuple(arrays),
-        scratch_bytes=tile * column_bytes + row_bytes,
+        scratch_bytes=0 if wide else tile * column_bytes + row_bytes,
         weight_bytes=sum(array.data.nbytes for array in arrays),
-        bits=8 if arrays else 0,
+        bits=8 * output.dtype.bytes if arrays else 0,
         encoding="raw" if arrays else "",
         distinct_values=sum(len(np.unique(array.data)) for array in arrays),
     )

@@ -20,7 +20,7 @@ from edgefactor.errors import UnsupportedOperatorError
 from edgefactor.export import numerics
 from edgefactor.export.c_code.layer_code import CTarget, LayerCode
 from edgefactor.export.c_code.matmul_code import matmul_code
-from edgefactor.export.ir import Array, Graph, Op, Tensor
+from edgefactor.export.ir import Array, DType, Graph, Op, Tensor
 from edgefactor.export.ops.family import (
     Family,
     Lowering,
@@ -162,6 +162,9 @@ class MatMulFamily(Family):
         tensor = lowering.view(tensor, _permuted(shape, perm))
         lowering.bind(node.outputs[0], tensor, perm)
 
+    def widths(self, op: MatMul) -> tuple[DType, ...]:
+        return (DType.INT8, DType.INT16)
+
     def output_shape(self, op: MatMul, inputs: Sequence[Tensor]) -> Shape:
         shapes = [
             _permuted(t.shape, p) for t, p in zip(inputs, (op.perm_a, op.perm_b), strict=True)
@@ -185,17 +188,20 @@ class MatMulFamily(Family):
 
     def reference(
         self, op: MatMul, inputs: Sequence[Tensor], output: Tensor, values: Sequence[Array]
-    ) -> NDArray[np.int8]:
-        # Sums below 2**31 are exact in float64.
+    ) -> Array:
+        # Sums are below 2**31, of int16 below 2**47: exact in float64.
         first, second = (
             np.transpose(value.astype(np.float64) - tensor.quant.zero_point, perm)
             for value, tensor, perm in zip(values, inputs, (op.perm_a, op.perm_b), strict=True)
         )
         sums = np.matmul(first, second).astype(np.int64)
-        scaled = numerics.multiply_by_quantized_multiplier(sums, *requantization(inputs, output))
-        codes = scaled + output.quant.zero_point
-        clipped = np.clip(codes, numerics.INT8_MIN, numerics.INT8_MAX).astype(np.int8)
-        return np.ascontiguousarray(np.transpose(clipped, op.perm_out))
+        if output.dtype is DType.INT16:
+            scaled = numerics.multiply_by_reduced_multiplier(sums, *_reduced(inputs, output))
+        else:
+            multiplier, shift = requantization(inputs, output)
+            scaled = numerics.multiply_by_quantized_multiplier(sums, multiplier, shift)
+        codes = np.clip(scaled + output.quant.zero_point, *output.dtype.code_range)
+        return np.ascontiguousarray(np.transpose(codes.astype(str(output.dtype)), op.perm_out))
 
     def write_onnx(self, op: MatMul, graph: Graph, builder: OnnxBuilder) -> None:
         operands = []
@@ -219,7 +225,7 @@ class MatMulFamily(Family):
             swapped.append(perm == (*plain[:-2], plain[-1], plain[-2]))
             if perm != plain and not swapped[-1]:
                 label = f"{op.name}/{'ab'[len(operands)]}"
-                moved = builder.temporary(_permuted(x.shape, perm), x.quant, label)
+                moved = builder.temporary(_permuted(x.shape, perm), x.quant, label, x.dtype)
                 write_transpose(builder, op, index, moved, x, perm)
                 index = moved
             operands.append(index)
@@ -230,7 +236,9 @@ class MatMulFamily(Family):
         plain_shape = _permuted(output.shape, inverse)
         result = target
         if not stays:
-            result = builder.temporary(plain_shape, output.quant, f"{op.name}/product")
+            result = builder.temporary(
+                plain_shape, output.quant, f"{op.name}/product", output.dtype
+            )
         builder.op(
             "BATCH_MATMUL",
             operands,
@@ -252,19 +260,25 @@ class MatMulFamily(Family):
     def layer_code(self, op: MatMul, graph: Graph, target: CTarget) -> LayerCode:
         inputs = [graph.tensors[name] for name in op.inputs]
         output = graph.tensors[op.outputs[0]]
-        return matmul_code(
-            inputs,
-            output,
-            (op.perm_a, op.perm_b, op.perm_out),
-            requantization(inputs, output),
-            target,
-        )
+        scaling = requantization(inputs, output)
+        if output.dtype is DType.INT16:
+            reduced, shift = _reduced(inputs, output)
+            scaling = int(reduced), 15 - int(shift)
+        return matmul_code(inputs, output, (op.perm_a, op.perm_b, op.perm_out), scaling, target)
 
 
 def requantization(inputs: Sequence[Tensor], output: Tensor) -> tuple[int, int]:
     """Multiplier and shift from sums of products to the output's scale."""
     product = inputs[0].quant.scale * inputs[1].quant.scale
     return numerics.quantize_multiplier(product / output.quant.scale)
+
+
+def _reduced(
+    inputs: Sequence[Tensor], output: Tensor
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The same for sums of 64 bits: a multiplier of 16 bits and its exponent."""
+    multiplier, shift = requantization(inputs, output)
+    return numerics.reduced_multiplier(np.array(multiplier)), np.array(shift, np.int64)
 
 
 def multiply_accumulates(op: MatMul, graph: Graph) -> int:

@@ -1,4 +1,4 @@
-/* Batched products of int8 matrices in any layout: out[r][c] = sum over d of
+/* Batched products of int8 or int16 matrices in any layout: out[r][c] = sum over d of
  * (in1[r][d] - zero_point1) * (in2[d][c] - zero_point2), requantized.
  */
 #ifndef EF_MATMUL_H
@@ -40,6 +40,11 @@ void ef_matmul_s8(const ef_matmul_args *a, const int8_t *in1, const int8_t *in2,
  * scratch: 2 * (tile + 2) * (depth rounded up to 4) bytes, 4-aligned. */
 void ef_matmul_s8_dsp(const ef_matmul_args *a, const int8_t *in1, const int8_t *in2, int8_t *out,
                       void *scratch);
+
+/* On int16; zero points are 0, sums have 64 bits, multiplier and shift are what ef_scale_wide takes.
+ * Steps between matrices count bytes, all others elements. No scratch. */
+void ef_matmul_s16(const ef_matmul_args *a, const int16_t *in1, const int16_t *in2, int16_t *out,
+                   void *scratch);
 
 typedef void (*ef_matmul_one)(const ef_matmul_args *a, const int8_t *in1, const int8_t *in2,
                               int8_t *out, void *scratch);

@@ -18,6 +18,7 @@ from edgefactor.export.ops.conv import Conv2D
 from edgefactor.export.ops.elementwise import Add, Mul, Sub
 from edgefactor.export.ops.extremes import Maximum, Minimum
 from edgefactor.export.ops.lookup import Lookup
+from edgefactor.export.ops.matmul import MatMul
 from edgefactor.export.ops.pad import Pad
 from edgefactor.export.ops.pool import AveragePool2D, MaxPool2D
 from edgefactor.export.ops.reshape import Reshape, Transpose
@@ -178,6 +179,49 @@ def test_the_larger_and_the_smaller(kind: type[Maximum], tmp_path: Path) -> None
         cases.append((kind(name=f"y{number}", inputs=names, outputs=(f"y{number}",)), SCALE))
     graph = graph_of(cases, tensors, dtype=DType.INT16)
     check_everywhere(graph, {t.name: codes(generator, t.shape) for t in tensors}, tmp_path)
+
+
+PRODUCTS: dict[str, MatMul] = {
+    "plain": MatMul(
+        name="y", inputs=("a", "b"), outputs=("y",),
+        perm_a=(0, 1, 2), perm_b=(0, 1, 2), perm_out=(0, 1, 2),
+    ),
+    "scores": MatMul(
+        name="y", inputs=("a", "b"), outputs=("y",),
+        perm_a=(0, 2, 1, 3), perm_b=(0, 2, 3, 1), perm_out=(0, 1, 2, 3),
+    ),
+    "heads": MatMul(
+        name="y", inputs=("a", "b"), outputs=("y",),
+        perm_a=(0, 1, 2, 3), perm_b=(0, 2, 1, 3), perm_out=(0, 2, 1, 3),
+    ),
+}  # fmt: skip
+PRODUCT_SHAPES = {
+    "plain": ((2, 5, 9), (2, 9, 4)),
+    "scores": ((1, 7, 2, 5), (1, 6, 2, 5)),
+    "heads": ((1, 2, 7, 6), (1, 6, 2, 5)),
+}
+
+
+def test_products_of_matrices(tmp_path: Path) -> None:
+    generator = np.random.default_rng(9)
+    tensors: list[Tensor] = []
+    cases = []
+    for name, op in PRODUCTS.items():
+        for held in (False, True):
+            names = (f"a{name}{held}", f"b{name}{held}")
+            first, second = PRODUCT_SHAPES[name]
+            tensors.append(wide(names[0], first))
+            if held:
+                tensors.append(constant(names[1], codes(generator, second), SCALE))
+            else:
+                tensors.append(wide(names[1], second))
+            result = f"y{name}{held}"
+            case = replace(op, name=result, inputs=names, outputs=(result,))
+            cases.append((case, quantization(2.0**-8, 0)))
+    graph = graph_of(cases, tensors, dtype=DType.INT16)
+    inputs = {p.tensor: codes(generator, graph.tensors[p.tensor].shape) for p in graph.inputs}
+    found = check_everywhere(graph, inputs, tmp_path)
+    assert all(len(np.unique(found[op.outputs[0]])) > 10 for op, _ in cases)
 
 
 #: Every int16 code once.
