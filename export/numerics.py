@@ -140,7 +140,10 @@ def choose_symmetric(low: float, high: float) -> Quantization:
     sums and products are shifts, and runtimes that compute a product's scale in float32 (LiteRT) or
     in double (TFLM) get the same.
     """
-    largest = max(abs(float(low)), abs(float(high)), 1e-9)
+    largest = max(abs(float(low)), abs(float(high)))
+    if largest < 1e-9:
+        # Always 0: any scale is exact.
+        return Quantization(scales=(1.0 / 32768,))
     return Quantization(scales=(2.0 ** math.ceil(math.log2(largest / INT16_MAX)),))
 
 

@@ -193,17 +193,18 @@ def quantize(
         low, high = (full if is_wide else bordered.ranges)[tensor.name]
         before = spans.get(root, (low, high))
         spans[root] = min(before[0], low), max(before[1], high)
-    scales = {name: numerics.choose_symmetric(*span) for name, span in spans.items()}
+    dtypes = {
+        tensor.name: DType.INT16 if tensor.name in bordered.wide else DType.INT8
+        for tensor in graph.activations
+    }
+    kinds = {groups.root(name): dtype for name, dtype in dtypes.items()}
+    scales = {root: numerics.choose_for(kinds[root], *span) for root, span in spans.items()}
     scales.update(by_root)
     _coarsen(graph, bordered.wide, groups, scales)
     quantizer = _Quantizer(graph.tensors, bordered.ranges)
     for tensor in graph.activations:
-        root = groups.root(tensor.name)
-        if tensor.name in bordered.wide:
-            quantizer.put(replace(tensor, dtype=DType.INT16, quantization=scales[root]))
-            continue
-        chosen = by_root.get(root) or numerics.choose_quantization(*spans[root])
-        quantizer.put(replace(tensor, dtype=DType.INT8, quantization=chosen))
+        chosen = scales[groups.root(tensor.name)]
+        quantizer.put(replace(tensor, dtype=dtypes[tensor.name], quantization=chosen))
     new_ops = tuple(ops.family_of(op).quantize(op, quantizer) for op in graph.ops)
     return widen_states(graph.edit(ops=new_ops, tensors=quantizer.tensors))
 

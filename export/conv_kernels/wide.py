@@ -101,7 +101,12 @@ def conv_code(
     _check_results(codes, bias, reduced, shifts)
     arrays = (
         CArray(suffix="weights", ctype="int8_t", data=data, section="weights"),
-        CArray(suffix="bias", ctype="int32_t" if narrow else "int64_t", data=bias),
+        CArray(
+            suffix="bias",
+            ctype="int32_t" if narrow else "int64_t",
+            # Equal bytes of one C type are printed once, so the data has that type.
+            data=bias.astype(np.int32 if narrow else np.int64),
+        ),
         CArray(suffix="multiplier", ctype="int16_t", data=reduced.astype(np.int16)),
         CArray(suffix="shift", ctype="int8_t", data=(15 - shifts).astype(np.int8)),
     )

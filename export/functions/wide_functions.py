@@ -154,7 +154,9 @@ def code(op: Lookup, x: Tensor, output: Tensor) -> LayerCode:
         args |= {"product_multiplier": 0, "product_shift": 0}
     function = f"ef_{name}_s16"
     call = Call(function=function, struct="ef_gate_s16_args", args=args, inputs=(x.name,))
-    table = CArray(suffix="table", ctype="uint16_t", data=wide_tables.logistic_table())
+    table = CArray(
+        suffix="table", ctype="uint16_t", data=wide_tables.logistic_table().astype(np.uint16)
+    )
     numbers = ("ef_numerics.h", "ef_wide.h") if op.function == "silu" else ()
     return LayerCode(
         calls=(call,),
