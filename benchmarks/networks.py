@@ -2,9 +2,11 @@
 
     python benchmarks/networks.py [--shared DIR] [--target NAME ...] [--network NAME ...] [--json]
 
-Each network as it is (int8), with every layer's weights clustered to 16 values by plain k-means,
-and with weights shared at export: 4 bits evenly spaced, and 256 vectors of 4. "half of 16 values"
-has the smaller half of the weights at 0: what ``--optimize size`` stores in Huffman codes.
+Networks measured with TFLM, and some of our own with random weights (own_networks.py), for which
+TFLM's figures are estimates (tflm_estimate.py). Each as it is (int8), with every layer's weights
+clustered to 16 values by plain k-means, and with weights shared at export: 4 bits evenly spaced,
+and 256 vectors of 4. "half of 16 values" has the smaller half of the weights at 0: what
+``--optimize size`` stores in Huffman codes.
 Before anything is counted, every tensor is compared with the NumPy reference. All counts are exact.
 """
 
@@ -12,7 +14,6 @@ from __future__ import annotations
 
 import json
 import tempfile
-import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -23,10 +24,12 @@ import click
 import numpy as np
 import torch
 from kernels import pruned
+from own_networks import SHAPES
 from rich.console import Console
 from rich.table import Table
-from shared_models import DEFAULT_FOLDER, Network, load_network
+from shared_models import DEFAULT_FOLDER, Network, load_network, random_network
 from sklearn.cluster import KMeans
+from tflm_estimate import baseline
 
 from edgefactor.export.c_code.layer_code import CTarget, IsaFeatures
 from edgefactor.export.c_writer import write_c
@@ -49,8 +52,9 @@ from edgefactor.runtime.memory import flash_use, ram_use
 from edgefactor.runtime.parity import compare_codes
 from edgefactor.targets.catalogue import load_target
 
-FIGURES = Path(__file__).with_name("tflm_figures.toml")
 NETWORKS = ("resnet8", "ds_cnn", "autoencoder")
+OWN = tuple(SHAPES)
+"""Random weights; TFLM's figures for them are estimates (tflm_estimate.py)."""
 VALUES = 16
 Change = Callable[[Graph, Mapping[str, Moments]], Graph]
 SAMPLES = 2
@@ -58,12 +62,17 @@ SAMPLES = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One network on one target; ratios are against TFLM with int8 weights."""
+    """One network on one target; ratios are against TFLM with int8 weights.
+
+    Attributes:
+        baseline: Whether TFLM's figures were "measured" or are "estimated".
+    """
 
     network: str
     weights: str
     target: str
     optimize: str
+    baseline: str
     instructions: int
     instructions_ratio: float | None
     flash_bytes: int
@@ -135,24 +144,25 @@ def count(network: Network, graph: Graph, weights: str, name: str, optimize: str
             flash = flash_use(runner.firmware(), sources.symbols)
             ram = ram_use(runner.firmware(), runner.memory(rows))
             counted = runner.instructions(rows)
-    tflm = tomllib.loads(FIGURES.read_text())[network.name]
+    tflm = baseline(network.name, graph)
     instructions = counted.per_inference
-    before = tflm["instructions"].get(target.name)
+    before = tflm.instructions.get(target.name)
     return Row(
         network=network.name,
         weights=weights,
         target=target.name,
         optimize=optimize,
+        baseline=tflm.kind,
         instructions=instructions,
         instructions_ratio=instructions / before if before else None,
         flash_bytes=flash.total_bytes,
-        flash_ratio=flash.total_bytes / tflm["flash_bytes"],
+        flash_ratio=flash.total_bytes / tflm.flash_bytes,
         code_bytes=flash.code_bytes,
         weight_bytes=flash.weights_bytes,
         table_bytes=flash.tables_bytes,
         arena_bytes=ram.arena_planned_bytes,
         stack_bytes=ram.stack_bytes,
-        ram_ratio=ram.total_bytes / (tflm["arena_bytes"] + tflm["stack_bytes"]),
+        ram_ratio=ram.total_bytes / (tflm.arena_bytes + tflm.stack_bytes),
         differing_elements=found.differing_elements,
     )
 
@@ -160,7 +170,7 @@ def count(network: Network, graph: Graph, weights: str, name: str, optimize: str
 def show(rows: list[Row]) -> None:
     """Print the table."""
     table = Table(title="Ratios: against TFLM + CMSIS-NN with int8 weights")
-    for heading in ("network", "weights", "target", "policy"):
+    for heading in ("network", "weights", "target", "policy", "against"):
         table.add_column(heading)
     for heading in ("instructions", "ratio", "flash", "ratio", "code", "weights", "tables"):
         table.add_column(heading, justify="right")
@@ -173,6 +183,7 @@ def show(rows: list[Row]) -> None:
             row.weights,
             row.target,
             row.optimize,
+            row.baseline,
             f"{row.instructions:,}",
             ratio,
             f"{row.flash_bytes:,}",
@@ -185,13 +196,13 @@ def show(rows: list[Row]) -> None:
             f"{row.ram_ratio:.3f}",
             str(row.differing_elements),
         )
-    Console(width=150).print(table)
+    Console(width=170).print(table)
 
 
 @click.command()
 @click.option("--shared", type=click.Path(path_type=Path), default=DEFAULT_FOLDER)
 @click.option("--target", "targets", multiple=True, default=("cortex-m4",), show_default=True)
-@click.option("--network", "networks", multiple=True, default=NETWORKS, show_default=True)
+@click.option("--network", "networks", multiple=True, default=(*NETWORKS, *OWN), show_default=True)
 @click.option("--optimize", "policies", multiple=True, default=("balanced",), show_default=True)
 @click.option(
     "--form", "forms", multiple=True, help=f"Weights: {', '.join(FORMS)}; all by default."
@@ -201,8 +212,11 @@ def main(shared: Path, as_json: bool, **chosen: Any) -> None:
     """Count whole networks."""
     rows = []
     for name in chosen["networks"]:
-        network = load_network(name, shared, samples=SAMPLES)
         with tempfile.TemporaryDirectory() as place:
+            if name in OWN:
+                network = random_network(name, Path(place), samples=SAMPLES)
+            else:
+                network = load_network(name, shared, samples=SAMPLES)
             forms = {
                 name: form(network, Path(place))
                 for name, form in FORMS.items()

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from own_networks import SHAPES, seeded
 
 DEFAULT_FOLDER = Path(__file__).resolve().parents[2] / "shared"
 _CIFAR_MEAN = np.array([0.485, 0.456, 0.406], np.float32).reshape(3, 1, 1)
@@ -76,6 +78,22 @@ def load_network(name: str, folder: Path, samples: int, calibration: int = 256) 
         calibration=held,
         inputs=inputs,
         labels=labels,
+    )
+
+
+def random_network(name: str, folder: Path, samples: int, calibration: int = 64) -> Network:
+    """A network of own_networks.py, its seeded weights written to a folder, with normal inputs."""
+    state = folder / f"{name}.pt"
+    torch.save(seeded(name).state_dict(), state)
+    generator = np.random.default_rng(0)
+    values = generator.standard_normal((calibration + samples, *SHAPES[name])).astype(np.float32)
+    return Network(
+        name=name,
+        weights=state,
+        factory=f"{Path(__file__).with_name('own_networks.py')}:{name}",
+        calibration=values[:calibration],
+        inputs=values[calibration:],
+        labels=None,
     )
 
 

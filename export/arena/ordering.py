@@ -4,7 +4,8 @@ Best-first search over sets of operators that have run: the peak of a set is the
 orders that lead to it, and sets are taken by rising peak, so the first complete one is optimal
 (dynamic programming over ready sets, as Ahn et al. 2020, arXiv:2003.02369). An operator that needs
 no more than the peak so far and leaves no more memory in use than it found is run at once: nothing
-is gained by waiting. A network with too many sets keeps the order that it has.
+is gained by waiting. In a network with too many sets, only the most promising ones of each
+size are followed (a beam search); ``peak_bound`` says how far from the best that can be.
 """
 
 from __future__ import annotations
@@ -14,12 +15,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from edgefactor.export.arena.plan import arena_bound
+from edgefactor.export.arena.plan import plan_arena
 from edgefactor.export.c_code.layer_code import LayerCode
 from edgefactor.export.ir import Graph, Op
 
 #: Sets of operators that are looked at, a second or so.
 _MOST_STATES = 20_000
+#: Sets of one size that are followed where there are more.
+_BEAM = 48
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,6 +200,48 @@ def best_order(problem: Problem, *, most_states: int = _MOST_STATES) -> tuple[in
     return None
 
 
+def near_order(problem: Problem, *, width: int = _BEAM) -> tuple[int, ...]:
+    """A good order, where ``best_order`` finds too many sets."""
+    count = len(problem.steps)
+    alive = sum(problem.sizes[value] for value in problem.inputs)
+    # Steps that have run -> peak, bytes alive, order.
+    states: dict[int, tuple[int, int, tuple[int, ...]]] = {0: (alive, alive, ())}
+    for _ in range(count):
+        following: dict[int, tuple[int, int, tuple[int, ...]]] = {}
+        for done, (peak, alive, order) in states.items():
+            ready = [
+                index
+                for index in range(count)
+                if not done >> index & 1 and problem.before[index] & ~done == 0
+            ]
+            moves = [(index, *problem.run(done, alive, index)) for index in ready]
+            free = [move for move in moves if move[1] <= peak and move[2] <= alive]
+            for index, during, left in free[:1] or moves:
+                after = done | 1 << index
+                entry = max(peak, during), left, (*order, index)
+                if after not in following or entry < following[after]:
+                    following[after] = entry
+        best = sorted(following.items(), key=lambda item: item[1])[:width]
+        states = dict(best)
+    return next(iter(states.values()))[2]
+
+
+def peak_bound(problem: Problem) -> int:
+    """No order has a lower peak: a step needs what it reads and writes, all outputs stay."""
+    return max(
+        sum(problem.sizes[value] for value in problem.outputs),
+        max(
+            (
+                sum(problem.sizes[value] for value in step.reads)
+                + min([step.adds, *(size for _, size in step.hosts)])
+                + step.scratch
+                for step in problem.steps
+            ),
+            default=0,
+        ),
+    )
+
+
 def has_choice(graph: Graph) -> bool:
     """Whether the operators can run in more than one order."""
     return any(op.outputs[0] not in after.inputs for op, after in pairwise(graph.ops))
@@ -212,9 +257,10 @@ def order_for_memory(graph: Graph, code: Mapping[str, LayerCode]) -> Graph:
     Returns:
         The Graph itself unless another order is better.
     """
-    order = best_order(problem_of(graph, code))
-    if order is None or order == tuple(range(len(graph.ops))):
+    problem = problem_of(graph, code)
+    order = best_order(problem) or near_order(problem)
+    if order == tuple(range(len(graph.ops))):
         return graph
     ordered = graph.edit(ops=tuple(graph.ops[index] for index in order))
-    better = arena_bound(ordered, code) < arena_bound(graph, code)
+    better = plan_arena(ordered, code).arena_bytes < plan_arena(graph, code).arena_bytes
     return ordered if better else graph
