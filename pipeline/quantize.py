@@ -17,6 +17,7 @@ from edgefactor.export import numerics, ops
 from edgefactor.export.ir import DType, Graph, Op, Quantization, Tensor
 from edgefactor.export.ops.family import replace_inputs
 from edgefactor.export.ops.requantize import Requantize
+from edgefactor.pipeline.passes.settle_masks import settle_masks
 from edgefactor.pipeline.widths.borders import place_borders
 from edgefactor.pipeline.widths.states import carries_states, widen_states
 
@@ -161,6 +162,9 @@ def quantize(
     Raises:
         UnsupportedOperatorError: A sum of products could exceed the accumulator.
     """
+    if wide_ranges is not None:
+        _, wide_ranges = settle_masks(graph, wide_ranges)
+    graph, ranges = settle_masks(graph, ranges)
     graph, ranges, fixed = separate_fixed_scales(graph, ranges)
     bordered = place_borders(graph, ranges, wide | carries_states(graph))
     graph = bordered.graph

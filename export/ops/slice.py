@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from edgefactor.errors import UnsupportedOperatorError
 from edgefactor.export.c_code.layer_code import CTarget, LayerCode
 from edgefactor.export.ir import Array, DType, Graph, Op, Tensor
 from edgefactor.export.ops.embed import lower_embedding
@@ -31,7 +32,11 @@ from edgefactor.export.ops.layouts import (
     same_long_sizes,
 )
 from edgefactor.export.ops.moves import MOVE_SOURCES, Axis, is_one_block, move_call, row_major_steps
+from edgefactor.export.ops.reshape import write_reshape
 from edgefactor.export.ops.take import emit_take
+
+#: Axes that TFLite Micro's STRIDED_SLICE takes.
+_TFLITE_AXES = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +69,24 @@ def emit_slice(lowering: Lowering, x: Stored, parts: dict[int, range]) -> str:
     return lowering.emit(
         Slice, [x.tensor], out, begin=tuple(begin), end=tuple(end), step=tuple(step)
     )
+
+
+def _merged_parts(op: Slice, shape: Shape) -> list[tuple[int, range]]:
+    """Sizes of axes and what is taken, in no more axes than needed where there are too many."""
+    parts = [
+        (size, range(begin, end, step))
+        for size, begin, end, step in zip(shape, op.begin, op.end, op.step, strict=True)
+    ]
+    place = len(parts) - 1
+    while place > 0 and len(parts) > _TFLITE_AXES:
+        (outer, cut), (inner, rest) = parts[place - 1], parts[place]
+        if outer == 1:
+            parts[place - 1 : place + 1] = [(inner, rest)]
+        elif rest == range(inner) and cut.step == 1:
+            whole = range(cut.start * inner, cut.stop * inner)
+            parts[place - 1 : place + 1] = [(outer * inner, whole)]
+        place -= 1
+    return parts
 
 
 class SliceFamily(Family):
@@ -185,15 +208,35 @@ class SliceFamily(Family):
         builder.write(op.outputs[0], value)
 
     def write_tflite(self, op: Slice, graph: Graph, builder: TfliteBuilder) -> None:
-        ends = {"begin": op.begin, "end": op.end, "strides": op.step}
+        x, output = graph.tensors[op.inputs[0]], graph.tensors[op.outputs[0]]
+        source, target = builder.tensor(x.name), builder.tensor(output.name)
+        parts = _merged_parts(op, x.shape)
+        merged = len(parts) < len(x.shape)
+        result = target
+        if merged:
+            sizes = tuple(size for size, _ in parts)
+            seen = builder.temporary(sizes, x.quant, f"{op.name}/merged", x.dtype)
+            write_reshape(builder, source, seen, sizes, f"{op.name}/merged_shape")
+            taken = tuple(len(part) for _, part in parts)
+            source = seen
+            result = builder.temporary(taken, x.quant, f"{op.name}/taken", x.dtype)
+        if len(parts) > _TFLITE_AXES:
+            raise UnsupportedOperatorError(
+                "A slice has more axes than TFLite Micro can take.",
+                where=f"layer {op.name}" + (f", from {op.source}" if op.source else ""),
+                found=f"{len(parts)} axes that are cut or lie between such",
+                expected=f"at most {_TFLITE_AXES}",
+                hint="slice in two steps, or reshape to fewer axes before",
+            )
+        ends = {
+            "begin": [part.start for _, part in parts],
+            "end": [part.stop for _, part in parts],
+            "strides": [part.step for _, part in parts],
+        }
         numbers = [builder.int32(values, f"{op.name}/{name}") for name, values in ends.items()]
-        builder.op(
-            "STRIDED_SLICE",
-            [builder.tensor(op.inputs[0]), *numbers],
-            [builder.tensor(op.outputs[0])],
-            "StridedSliceOptions",
-            version=2,
-        )
+        builder.op("STRIDED_SLICE", [source, *numbers], [result], "StridedSliceOptions", version=2)
+        if merged:
+            write_reshape(builder, result, target, output.shape, f"{op.name}/shape")
 
     def layer_code(self, op: Slice, graph: Graph, target: CTarget) -> LayerCode:
         x = graph.tensors[op.inputs[0]]

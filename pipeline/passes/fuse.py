@@ -24,6 +24,7 @@ from edgefactor.pipeline.passes.fuse_shift import recognise_shifts
 from edgefactor.pipeline.passes.fuse_tables import fuse_tables
 from edgefactor.pipeline.passes.last_steps import keep_last_steps
 from edgefactor.pipeline.passes.neighbours import merge, sole_consumer
+from edgefactor.pipeline.passes.split_dense import split_dense
 
 Pass = Callable[[Graph], Graph]
 
@@ -222,7 +223,9 @@ PASSES: tuple[tuple[str, Pass], ...] = (
     ("recognise shifts", recognise_shifts),
     ("fuse tables", fuse_tables),
     ("fold factors per channel", _repeat(_fold_channel_scale)),
+    ("split layers whose channels are cut apart", _repeat(split_dense)),
     ("absorb transposes into products", _repeat(absorb_transposes)),
+    ("join reshapes around products", _repeat(_join_reshapes)),
     ("take factors into softmax", _repeat(factor_into_softmax)),
     ("fuse gates", _repeat(_fuse_gate)),
     ("fuse activations", _repeat(_fuse_activation)),

@@ -13,7 +13,7 @@ import numpy as np
 from edgefactor.export.ir import Graph, Op, constant
 from edgefactor.export.ops.elementwise import Add, Mul
 from edgefactor.export.ops.matmul import MatMul
-from edgefactor.export.ops.reshape import Reshape, Transpose
+from edgefactor.export.ops.reshape import Reshape, Transpose, matching_axes
 from edgefactor.export.ops.softmax import Softmax
 from edgefactor.pipeline.passes.neighbours import merge, sole_consumer
 
@@ -28,6 +28,8 @@ def absorb_transposes(graph: Graph) -> Graph | None:
             perm = tuple(op.perm_out[axis] for axis in after.perm)
             merged = replace(op, outputs=after.outputs, perm_out=perm)
             return merge(graph, op, after, merged, {})
+        if isinstance(after, Reshape) and (through := _through_view(graph, op, after)) is not None:
+            return through
         for index, own in enumerate((op.perm_a, op.perm_b)):
             before = graph.producer(op.inputs[index])
             if not isinstance(before, Transpose):
@@ -44,6 +46,29 @@ def absorb_transposes(graph: Graph) -> Graph | None:
             kept = tuple(changed if o is op else o for o in graph.ops)
             return _without_unread(graph.edit(ops=kept), before)
     return None
+
+
+def _through_view(graph: Graph, op: MatMul, view: Reshape) -> Graph | None:
+    """MatMul, a Reshape that merges axes, Transpose: the view comes last."""
+    after = sole_consumer(graph, view.outputs[0])
+    stored, seen = (graph.tensors[o.outputs[0]].shape for o in (op, view))
+    groups = matching_axes(stored, seen)
+    if not isinstance(after, Transpose) or any(len(new) != 1 for _, new in groups):
+        return None
+    merged_axes = {new[0]: old for old, new in groups}
+    moved = [axis for place in after.perm for axis in merged_axes.get(place, [])]
+    order = [*(axis for axis in range(len(stored)) if axis not in moved), *moved]
+    name = f"{op.outputs[0]}.stored"
+    result = graph.tensors[after.outputs[0]]
+    merged = replace(op, outputs=(name,), perm_out=tuple(op.perm_out[axis] for axis in order))
+    last = replace(view, inputs=(name,), outputs=(result.name,), new_shape=result.shape)
+    swap: dict[int, Op] = {id(op): merged, id(view): last}
+    tensors = dict(graph.tensors)
+    shape = tuple(stored[axis] for axis in order)
+    tensors[name] = replace(tensors[op.outputs[0]], name=name, shape=shape)
+    return graph.edit(
+        ops=tuple(swap.get(id(o), o) for o in graph.ops if o is not after), tensors=tensors
+    )
 
 
 def _without_unread(graph: Graph, op: Op) -> Graph:
