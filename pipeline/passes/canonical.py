@@ -304,7 +304,10 @@ def divide_by_reciprocals(graph: OnnxGraph) -> None:
 
 
 def finite_masks(graph: OnnxGraph) -> None:
-    """A mask that a constant condition puts on scores is a sum; minus infinity in it is finite."""
+    """A mask that a constant condition puts on scores is a sum; nothing in it is infinite.
+
+    PyTorch also writes the lowest float32, which no factor may make larger.
+    """
     for node in list(graph.nodes):
         if node.op_type == "Where" and node.input[0] in graph.constants:
             branches = [graph.constants.get(name) for name in node.input[1:]]
@@ -327,7 +330,7 @@ def finite_masks(graph: OnnxGraph) -> None:
         elif node.op_type == "Add":
             for index, name in enumerate(node.input):
                 values = graph.constants.get(name, np.zeros(0))
-                infinite = np.isneginf(values)
+                infinite = values < _MINUS_INFINITY
                 if infinite.any() and not infinite.all():
                     finite = np.where(infinite, np.float32(_MINUS_INFINITY), values)
                     node.input[index] = graph.add_constant(f"{name}_finite", finite)
