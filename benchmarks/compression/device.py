@@ -76,16 +76,21 @@ def codes_as_trained(model: Path, report: Report) -> tuple[int, int]:
     facts = read_metadata(model)
     assert facts is not None
     kinds = {layer["name"]: layer for layer in facts["storage"]["layers"]}
-    found = {layer.name: layer.distinct_values for layer in report.layers}
+    # A layer that is computed in stripes of rows is several of the report's, all with its codes.
+    found = {
+        layer.name.partition("@")[0]: layer.distinct_values
+        for layer in report.layers
+        if layer.distinct_values
+    }
     right = shared = 0
     for name, layer in kinds.items():
-        if layer["kind"] not in ("shared", "vector", "quantized") or name not in found:
+        if layer["kind"] not in ("shared", "vector", "quantized"):
             continue
         weight = state[f"{name}.weight"].numpy()
         scale = state.get(f"{name}.weight_scale")
         codes = device_codes(weight, None if scale is None else scale.numpy(), shared=True)
         shared += 1
-        right += len(np.unique(codes)) == found[name]
+        right += len(np.unique(codes)) == found.get(name)
     return right, shared
 
 
