@@ -162,11 +162,11 @@ POINTS: tuple[Point, ...] = (
     *(_pruned(keep) for keep in (0.5, 0.3, 0.15)),
     *_factors("Tucker-2", "tucker", {f"rank {r}": f"rank = {r}" for r in (0.5, 0.35)}),
     *_factors("CP", "cp", {f"rank {r} of all": f"rank = {r}" for r in (0.3,)}),
-    *_factors("spatial", "spatial", {f"rank {r}": f"rank = {r}" for r in (0.33, 0.2)}),
+    *_factors("spatial", "spatial", {f"rank {r}": f"rank = {r}" for r in (0.2, 0.33)}),
     *_factors(
         "depthwise separable",
         "depthwise",
-        {f"multiplier {m}": f"multiplier = {m}" for m in (1, 2)},
+        {f"multiplier {m}": f"multiplier = {m}" for m in (1,)},
     ),
     *_factors("grouped", "grouped", {f"{g} groups": f"groups = {g}" for g in (2, 4)}),
     *_factors("shift, fixed", "shift", {"weights' order": ""}),
