@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from edgefactor.export import numerics
 from edgefactor.export.c_code.layer_code import Call, CTarget, LayerCode
 from edgefactor.export.ir import Array, DType, Graph, Op, Tensor
+from edgefactor.export.ops.elementwise import Mul
 from edgefactor.export.ops.family import (
     Family,
     Lowering,
@@ -33,6 +34,7 @@ from edgefactor.export.ops.reductions import lower_reduction
 from edgefactor.export.ops.windows import (
     Pair,
     pads_from_onnx,
+    positions_inside,
     same_padding,
     settle_padding,
     tflite_padding,
@@ -42,6 +44,9 @@ from edgefactor.export.ops.windows import (
 NO_DILATION: Pair = (1, 1)
 #: Widest row whose sum ``ef_average_pool2d_s8`` keeps in 16 bits.
 _LANE_VALUES = 256
+#: Times that a window may be as large as what it holds; the rounding grows by as much. PyTorch's
+#: pools, which pad by at most half of the kernel, stay within.
+_MOST_PADDING = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,13 +150,23 @@ class PoolFamily(Family):
         expressible = not any(padding) or padding == same_padding(
             shape[1:3], window, stride, NO_DILATION
         )
+        factors = None
         if not self.fills and not expressible:
-            lowering.unsupported(
-                node,
-                f"TFLite has no average over padding {list(padding)} (top, left, bottom, right) "
-                f"with kernel {list(window)}, stride {list(stride)} that leaves the padding out",
-                "use count_include_pad=True without ceil_mode, or no padding",
-            )
+            # Such padding is counted, and the result corrected by how much of it there was.
+            inside = positions_inside(shape[1:3], window, stride, padding)
+            factors = (window[0] * window[1] / inside).astype(np.float32)
+            if factors.max() > _MOST_PADDING:
+                lowering.unsupported(
+                    node,
+                    f"of a window of {window[0] * window[1]} positions {inside.min()} lie inside "
+                    "the map, and TFLite has no average that leaves the others out",
+                    "pad by at most half of the kernel, or use count_include_pad=True",
+                )
+            top, left, bottom, right = padding
+            padding = (0, 0, 0, 0)
+            shape = (shape[0], shape[1] + top + bottom, shape[2] + left + right, shape[3])
+            before, after = (0, top, left, 0), (0, bottom, right, 0)
+            x = lowering.emit(Pad, [x], shape, before=before, after=after)
         height, width = window_output(shape[1:3], window, stride, NO_DILATION, padding)
         promised = lowering.shape(node.outputs[0])[2:]
         if promised != (height, width)[-len(promised) :]:
@@ -169,6 +184,10 @@ class PoolFamily(Family):
             stride=stride,
             padding=padding,
         )
+        if factors is not None:
+            hint = f"{node.outputs[0]}.factors"
+            factor = lowering.add_constant(factors[None, :, :, None], hint)
+            tensor = lowering.emit(Mul, [tensor, factor], lowering.graph_shape(tensor))
         lowering.bind_channels_last(node.outputs[0], tensor)
 
     def widths(self, op: Pool2D) -> tuple[DType, ...]:

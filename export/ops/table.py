@@ -44,8 +44,8 @@ class Table(Op):
     """Input: activation of any shape.
 
     Attributes:
-        expression: Words in postfix order: ``x``, numbers, and the names in UNARY, BINARY and
-            COMPARISONS.
+        expression: Words in postfix order: ``x``, numbers, the names in UNARY, BINARY and
+            COMPARISONS, and ``where`` for a condition and two values.
         boolean: Whether the values are 0 and 1 and stand for truth.
     """
 
@@ -148,6 +148,9 @@ def evaluate(expression: str, x: Reals) -> Reals:
             elif word in COMPARISONS:
                 right = stack.pop()
                 stack.append(COMPARISONS[word][0](stack.pop(), right).astype(np.float64))
+            elif word == "where":
+                other, value = stack.pop(), stack.pop()
+                stack.append(np.where(stack.pop() != 0, value, other))
             else:
                 stack.append(x if word == "x" else np.full_like(x, float(word)))
     (value,) = stack
@@ -242,6 +245,10 @@ class TableFamily(Family):
                 right = stack.pop()
                 holds = builder.node(COMPARISONS[word][1], [stack.pop(), right])
                 stack.append(builder.node("Cast", [holds], to=ONNX_FLOAT))
+            elif word == "where":
+                choices = [stack.pop(), stack.pop()][::-1]
+                holds = builder.node("Cast", [stack.pop()], to=ONNX_BOOL)
+                stack.append(builder.node("Where", [holds, *choices]))
             elif word == "x":
                 stack.append(builder.read(op.inputs[0]))
             else:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgefactor.export.ir import Op, Tensor
 from edgefactor.export.ops.family import Lowering, Node, TfliteBuilder
@@ -56,6 +57,17 @@ def settle_padding(
             outputs -= 1
         ends.append(max((outputs - 1) * s + k - n - before, 0))
     return padding[0], padding[1], ends[0], ends[1]
+
+
+def positions_inside(
+    size: tuple[int, ...], kernel: Pair, stride: Pair, padding: Padding
+) -> NDArray[np.int64]:
+    """How many positions of each window lie inside a map: [H_out, W_out]."""
+    spans = []
+    for n, k, s, before, after in zip(size, kernel, stride, padding[:2], padding[2:], strict=True):
+        first = np.arange((n + before + after - k) // s + 1) * s - before
+        spans.append(np.minimum(first + k, n) - np.maximum(first, 0))
+    return np.outer(*spans)
 
 
 def _pair(values: Any, default: int, rank: int) -> Pair:

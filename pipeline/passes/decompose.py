@@ -6,86 +6,23 @@ the list of what edgefactor takes in this way.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import numpy as np
-import onnx
-from numpy.typing import NDArray
-from onnx import helper
 
 from edgefactor.errors import UnsupportedOperatorError
-from edgefactor.pipeline.passes.onnx_graph import OnnxGraph, Shape, attribute
+from edgefactor.pipeline.passes import decompose_maps
+from edgefactor.pipeline.passes.onnx_graph import OnnxGraph
+from edgefactor.pipeline.passes.parts import Parts, Rule
 
 #: Parts of a product that are worth slices and products of their own.
 _MOST_FACTORS = 8
 
 
-class _Parts:
-    """The nodes that take the place of one, as they are added."""
-
-    def __init__(self, graph: OnnxGraph, node: onnx.NodeProto) -> None:
-        self.graph = graph
-        self.node = node
-        self.nodes: list[onnx.NodeProto] = []
-
-    @property
-    def shape(self) -> Shape:
-        """The shape of the first input."""
-        return self.graph.shapes[self.node.input[0]]
-
-    def attribute(self, name: str, default: Any) -> Any:
-        return attribute(self.node, name, default)
-
-    def number(self, value: float) -> str:
-        return self.constant(np.array(value, np.float32))
-
-    def constant(self, array: NDArray[Any]) -> str:
-        return self.graph.add_constant(f"{self.node.output[0]}_constant", array)
-
-    def add(self, kind: str, inputs: Sequence[str], shape: Shape, **attributes: Any) -> str:
-        """Append a node with one output; the last one added takes over the node's output."""
-        name = self.graph.fresh_value(f"{self.node.output[0]}_{kind.lower()}", shape)
-        label = f"{self.node.name}_{kind.lower()}_{len(self.nodes)}"
-        self.nodes.append(helper.make_node(kind, inputs, [name], name=label, **attributes))
-        return name
-
-    def reduce(self, kind: str, value: str, *, keep: bool | None = None) -> str:
-        """Reduce as the node does: over its axes, into its shape; all axes kept if ``keep``."""
-        shape = self.graph.shapes[value]
-        axes = self.axes()
-        kept = bool(self.attribute("keepdims", 1)) if keep is None else keep
-        out = tuple(
-            1 if axis in axes else size
-            for axis, size in enumerate(shape)
-            if kept or axis not in axes
-        )
-        listed = np.array(axes, np.int64)
-        if not axes:
-            return self.add("Identity", [value], shape)
-        if self.graph.opset >= (13 if kind == "ReduceSum" else 18):
-            return self.add(kind, [value, self.constant(listed)], out, keepdims=int(kept))
-        return self.add(kind, [value], out, axes=axes, keepdims=int(kept))
-
-    def axes(self) -> list[int]:
-        """The axes that the node reduces; none where it changes nothing."""
-        given = self.attribute("axes", None)
-        if len(self.node.input) > 1 and self.node.input[1]:
-            found = self.graph.constants.get(self.node.input[1])
-            given = None if found is None else found.reshape(-1).tolist()
-        rank = len(self.shape)
-        if given:
-            return sorted({int(axis) % rank for axis in given})
-        return [] if self.attribute("noop_with_empty_axes", 0) else list(range(rank))
-
-
-Rule = Callable[[_Parts], bool]
-
-
 def _in_pairs(kind: str) -> Rule:
     """An operator of any number of inputs as a chain of those of two."""
 
-    def rule(parts: _Parts) -> bool:
+    def rule(parts: Parts) -> bool:
         first, *rest = parts.node.input
         if len(rest) == 1 and kind == parts.node.op_type:
             return False
@@ -102,7 +39,7 @@ def _in_pairs(kind: str) -> Rule:
     return rule
 
 
-def _reduce_min(parts: _Parts) -> bool:
+def _reduce_min(parts: Parts) -> bool:
     largest = parts.reduce("ReduceMax", parts.add("Neg", parts.node.input[:1], parts.shape))
     parts.add("Neg", [largest], parts.graph.shapes[largest])
     return True
@@ -111,7 +48,7 @@ def _reduce_min(parts: _Parts) -> bool:
 def _reduced(before: Sequence[str], after: str = "") -> Rule:
     """A sum of what ``before`` makes of each element, and ``after`` of the sum."""
 
-    def rule(parts: _Parts) -> bool:
+    def rule(parts: Parts) -> bool:
         value = parts.node.input[0]
         for kind in before:
             inputs = [value, value] if kind == "Mul" else [value]
@@ -124,7 +61,7 @@ def _reduced(before: Sequence[str], after: str = "") -> Rule:
     return rule
 
 
-def _reduce_log_sum_exp(parts: _Parts) -> bool:
+def _reduce_log_sum_exp(parts: Parts) -> bool:
     x, shape = parts.node.input[0], parts.shape
     largest = parts.reduce("ReduceMax", x, keep=True)
     lower = parts.add("Sub", [x, largest], shape)
@@ -135,7 +72,7 @@ def _reduce_log_sum_exp(parts: _Parts) -> bool:
     return True
 
 
-def _reduce_prod(parts: _Parts) -> bool:
+def _reduce_prod(parts: Parts) -> bool:
     axes, shape, value = parts.axes(), list(parts.shape), parts.node.input[0]
     count = int(np.prod([shape[axis] for axis in axes]))
     if count > _MOST_FACTORS:
@@ -158,11 +95,11 @@ def _reduce_prod(parts: _Parts) -> bool:
             value = parts.add("Mul", [value, factor], tuple(shape))
     kept = bool(parts.attribute("keepdims", 1))
     out = tuple(size for axis, size in enumerate(shape) if kept or axis not in axes)
-    parts.add("Reshape", [value, parts.constant(np.array(out, np.int64))], out)
+    parts.reshape(value, out)
     return True
 
 
-def _lp_normalization(parts: _Parts) -> bool:
+def _lp_normalization(parts: Parts) -> bool:
     x, shape = parts.node.input[0], parts.shape
     axis = int(parts.attribute("axis", -1)) % len(shape)
     power = int(parts.attribute("p", 2))
@@ -176,7 +113,7 @@ def _lp_normalization(parts: _Parts) -> bool:
     return True
 
 
-def _lrn(parts: _Parts) -> bool:
+def _lrn(parts: Parts) -> bool:
     """Across channels; the sum over neighbours is a 1x1 convolution with a band of ones."""
     x, shape = parts.node.input[0], parts.shape
     channels, size = shape[1], int(parts.attribute("size", 1))
@@ -195,9 +132,13 @@ def _lrn(parts: _Parts) -> bool:
 
 #: ONNX operator -> what writes it as others; False leaves it as it is.
 DECOMPOSED: Mapping[str, Rule] = {
+    "AveragePool": decompose_maps.pool,
+    "Col2Im": decompose_maps.col2im,
+    "GatherND": decompose_maps.gather_nd,
     "LRN": _lrn,
     "LpNormalization": _lp_normalization,
     "Max": _in_pairs("Max"),
+    "MaxPool": decompose_maps.pool,
     "Mean": _in_pairs("Add"),
     "Min": _in_pairs("Min"),
     "ReduceL1": _reduced(["Abs"]),
@@ -207,6 +148,7 @@ DECOMPOSED: Mapping[str, Rule] = {
     "ReduceMin": _reduce_min,
     "ReduceProd": _reduce_prod,
     "ReduceSumSquare": _reduced(["Mul"]),
+    "Resize": decompose_maps.resize,
     "Sum": _in_pairs("Add"),
 }
 
@@ -217,7 +159,7 @@ def decompose(graph: OnnxGraph) -> None:
         rule = DECOMPOSED.get(node.op_type)
         if rule is None or any(name and name not in graph.shapes for name in node.input):
             continue
-        parts = _Parts(graph, node)
+        parts = Parts(graph, node)
         if rule(parts):
             parts.nodes[-1].output[0] = node.output[0]
             graph.replace([node], parts.nodes)

@@ -10,9 +10,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from edgefactor.export.ir import Graph, Op
+from edgefactor.export.ir import Array, Graph, Op
 from edgefactor.export.ops.elementwise import Add, Mul, Sub
 from edgefactor.export.ops.lookup import Lookup
+from edgefactor.export.ops.select import Select
 from edgefactor.export.ops.table import Table, substitute
 from edgefactor.pipeline.passes.neighbours import sole_consumer
 
@@ -28,6 +29,11 @@ _LOOKUPS = {
     "abs": "x abs",
     "neg": "x neg",
 }
+
+
+def _number(held: Array) -> str:
+    """A constant of one element as a word."""
+    return repr(float(np.asarray(held).reshape(())[()]))
 
 
 def _function(graph: Graph, op: Op | None) -> tuple[str, str] | None:
@@ -49,7 +55,7 @@ def _function(graph: Graph, op: Op | None) -> tuple[str, str] | None:
     same_shape = graph.tensors[source].shape == graph.tensors[op.outputs[0]].shape
     if graph.tensors[tensor].elements != 1 or not same_shape:
         return None
-    number = repr(float(np.asarray(graph.tensors[tensor].values).reshape(())[()]))
+    number = _number(graph.tensors[tensor].values)
     pair = f"{number} x" if held[0] else f"x {number}"
     return source, f"{pair} {_WORDS[type(op)]}{_CLAMPS[op.activation]}"
 
@@ -60,8 +66,9 @@ def _joined(graph: Graph, table: Table, after: Op) -> tuple[str, tuple[Op, ...]]
     function = _function(graph, after)
     if function is not None:
         return substitute(function[1], table.expression), (table,)
-    if not isinstance(after, Add | Sub | Mul):
+    if not isinstance(after, Add | Sub | Mul | Select):
         return None
+    whole = graph.tensors[after.outputs[0]].shape == graph.tensors[source].shape
     parts: list[str] = []
     gone: list[Op] = [table]
     for name in after.inputs:
@@ -71,12 +78,19 @@ def _joined(graph: Graph, table: Table, after: Op) -> tuple[str, tuple[Op, ...]]
             parts.append(table.expression)
         elif name == source:
             parts.append("x")
+        elif isinstance(after, Select) and whole and graph.tensors[name].elements == 1:
+            held = graph.tensors[name].data
+            if held is None:
+                return None
+            parts.append(_number(held))
         elif other is not None and other[0] == source and sole_consumer(graph, name) is after:
             assert maker is not None
             parts.append(other[1])
             gone.append(maker)
         else:
             return None
+    if isinstance(after, Select):
+        return f"{' '.join(parts)} where", tuple(gone)
     expression = f"{parts[0]} {parts[1]} {_WORDS[type(after)]}{_CLAMPS[after.activation]}"
     return expression, tuple(gone)
 

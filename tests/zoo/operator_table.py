@@ -137,6 +137,10 @@ EXAMPLES: dict[str, tuple[tuple[int, ...], Example]] = {
     "BatchNormalization": (_MAP, _batch_norm),
     "Cast": (_MAP, _same("Cast", to=1)),
     "Clip": (_MAP, _clip),
+    "Col2Im": (
+        (1, 8, 4),
+        _with("Col2Im", [[4, 4], [2, 2]], (1, 2, 4, 4), strides=[2, 2]),
+    ),
     "Concat": (
         _MAP,
         lambda net, x, z: net.node("Concat", [x, z], (1, 8, 6, 6), axis=1),
@@ -165,6 +169,7 @@ EXAMPLES: dict[str, tuple[tuple[int, ...], Example]] = {
     "Flatten": (_MAP, _to("Flatten", (1, 144))),
     "Gather": (_MAP, _with("Gather", [[0, 2]], (1, 2, 6, 6), axis=1)),
     "GRU": (_STEPS, _recurrent("GRU", linear_before_reset=1)),
+    "GatherND": ((4, 3, 5), _with("GatherND", [[2, 1]], (5,))),
     "Gemm": (
         _ROW,
         lambda net, x, z: net.node("Gemm", [x, net.normal(5, 4)], (1, 5), transB=1),

@@ -187,7 +187,7 @@ def _pool(net: Network, x: str) -> None:
     windows = [(k, s, 1, b, e) for k, s, _, b, e in (_window(net, size) for size in sizes)]
     attributes: dict[str, Any] = {}
     if kind == "AveragePool":
-        attributes["count_include_pad"] = 1
+        attributes["count_include_pad"] = net.draw.integer(0, 1)
     net.node(
         kind,
         [x],

@@ -240,6 +240,12 @@ LOWERINGS = {
         ["MaxPool2D", "Reshape", "AveragePool2D", "Reshape"],
     ),
     "mean all": ("float[1,4,8,8] x", "y = ReduceMean (x)", 18, ["Reshape", "AveragePool2D"]),
+    "padding left out, corrected": (
+        "float[1,4,8,8] x",
+        "y = AveragePool<kernel_shape=[3,3], strides=[2,2], pads=[1,1,1,1]>(x)",
+        18,
+        ["Pad", "AveragePool2D", "Mul"],
+    ),
     "max rank 3": (
         "float[1,6,5] x",
         "y = ReduceMax<axes=[1],keepdims=0>(x)",
@@ -257,9 +263,9 @@ LOWERINGS = {
 UNSUPPORTED = {
     "padding left out": (
         "float[1,4,8,8] x",
-        "y = AveragePool<kernel_shape=[3,3], strides=[2,2], pads=[1,1,1,1]>(x)",
+        "y = AveragePool<kernel_shape=[3,3], strides=[1,1], pads=[2,2,2,2]>(x)",
         18,
-        "leaves the padding out",
+        "leaves the others out",
     ),
     "dilated": (
         "float[1,4,8,8] x",

@@ -129,8 +129,8 @@ UNSUPPORTED = {
         "mode is cubic",
     ),
     "smoothing": (
-        "float[1,4,8,8] x",
-        "s = Constant <value_floats = [1.0,1.0,0.5,0.5]> () "
+        "float[1,4,8] x",
+        "s = Constant <value_floats = [1.0,1.0,0.5]> () "
         'y = Resize <mode = "linear", antialias = 1> (x, , s)',
         "smoothes",
     ),

@@ -52,7 +52,49 @@ CASES: dict[str, tuple[str, str, str]] = {
         "y = LRN <size = 3, alpha = 0.5, bias = 2.0> (x)",
         "Mul Conv Pow Mul",
     ),
+    "GatherND": (
+        "float[3,4,2] x",
+        "i = Constant <value_ints = [2, -1]> () y = GatherND (x, i)",
+        "Reshape Gather Reshape",
+    ),
+    "pool of three axes": (
+        "float[1,2,4,5,6] x",
+        "y = MaxPool <kernel_shape = [2,3,2], strides = [2,1,2], pads = [1,1,0,0,1,1]> (x)",
+        "Reshape MaxPool Reshape MaxPool Reshape",
+    ),
+    "average over depth": (
+        "float[1,2,4,5,6] x",
+        "y = AveragePool <kernel_shape = [3,1,1], pads = [1,0,0,1,0,0], count_include_pad = 1> (x)",
+        "Reshape AveragePool Reshape",
+    ),
+    "dilated pool": (
+        "float[1,2,7,6] x",
+        "y = MaxPool <kernel_shape = [2,2], strides = [2,1], dilations = [3,2]> (x)",
+        "Slice Slice Max Slice Max Slice Max",
+    ),
+    "patches apart": (
+        "float[1,8,6] x",
+        "s = Constant <value_ints = [4, 6]> () b = Constant <value_ints = [2, 2]> () "
+        "y = Col2Im <strides = [2, 2]> (x, s, b)",
+        "Reshape ConvTranspose",
+    ),
+    "patches over one another": (
+        "float[1,12,16] x",
+        "s = Constant <value_ints = [4, 5]> () b = Constant <value_ints = [3, 2]> () "
+        "y = Col2Im <pads = [1, 0, 1, 0]> (x, s, b)",
+        "Reshape ConvTranspose",
+    ),
 }
+#: Attributes of Resize, sizes of the result of a map [1, 2, 5, 4].
+RESIZINGS = [
+    ('mode = "cubic"', (7, 9)),
+    ('mode = "cubic", coordinate_transformation_mode = "align_corners"', (3, 9)),
+    ('mode = "cubic", coordinate_transformation_mode = "asymmetric", cubic_coeff_a = -0.5', (7, 3)),
+    ('mode = "cubic", exclude_outside = 1', (8, 8)),
+    ('mode = "cubic", antialias = 1', (2, 3)),
+    ('mode = "linear", antialias = 1', (3, 2)),
+    ('mode = "linear", coordinate_transformation_mode = "pytorch_half_pixel"', (1, 8)),
+]
 
 
 def decomposed(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -88,8 +130,22 @@ def test_axes_as_attribute(kind: str) -> None:
     check(parse(ONE, f"y = {kind} <axes = [0, -1], keepdims = 0> (x)", 13))
 
 
+@pytest.mark.parametrize(("attributes", "size"), RESIZINGS)
+def test_resizing(attributes: str, size: tuple[int, int]) -> None:
+    body = f"s = Constant <value_ints = {[1, 2, *size]}> () y = Resize <{attributes}> (x, , , s)"
+    kinds = check(parse("float[1,2,5,4] x", body))
+    assert kinds == ["MatMul", "Transpose", "MatMul", "Transpose"]
+
+
+def test_linear_resizing_by_whole_sizes_stays() -> None:
+    body = 's = Constant <value_ints = [1,2,7,8]> () y = Resize <mode = "linear"> (x, , , s)'
+    assert check(parse("float[1,2,5,4] x", body)) == ["Resize"]
+
+
 def test_every_rule_is_tried() -> None:
-    tried = {node.op_type for i, b, _ in CASES.values() for node in parse(i, b).graph.node}
+    tried = {"Resize"} | {
+        node.op_type for i, b, _ in CASES.values() for node in parse(i, b).graph.node
+    }
     assert tried >= set(DECOMPOSED)
 
 
