@@ -6,10 +6,10 @@ Over the n codes of a group, with sums in int32:
     x       = code - centre              RMS norm: code - zero point, and no mean below
     s       = S - n * centre             what the rounding left: |s| <= n / 2
     v       = sum of x * x - s * s / n   n times the variance, in codes squared
-    r       = floor(2^23 * 1 / sqrt(v + epsilon))
-    product = (2^7 * x - 2^7 * s / n) * r               2^30 times a number within [-1, 1]
+    r       = floor(2^22 * 1 / sqrt(v + epsilon))
+    product = (2^7 * x - 2^7 * s / n) * r               2^29 times a number within [-1, 1]
     unit    = product at 2^-f, int16                    the normalized value
-    result  = unit * gain + offset, requantized         gain 16 bits, offset 32 bits
+    result  = unit * gain + offset, requantized         gain 15 bits, offset 30 bits
 
 Divisions by n are products with a rounded multiplier, as requantization is. The root and its
 reciprocal are IEEE single precision, each rounded to the nearest, so that a TFLite file computes
@@ -34,11 +34,12 @@ MAX_COUNT = 2**15
 #: Bits behind the binary point of a code less the mean.
 FRACTION_BITS = 7
 #: Bits behind the binary point of a product: 1 stands for all of a group's variance in one code.
-PRODUCT_BITS = 30
+#: Twice a product fits in int32, and so does twice the result: SMMULR takes doubled numbers.
+PRODUCT_BITS = 29
 #: The normalized value needs no more bits than this behind the binary point.
 MAX_UNIT_BITS = 12
-#: Offsets stay below this, so that their sum with a product of 15 and 15 bits fits in int32.
-_OFFSET_LIMIT = 2**30
+#: Gains and offsets, so that the sum of an offset and a product with 15 bits stays below 2^30.
+_GAIN_LIMIT, _OFFSET_LIMIT = 2**14 - 1, 2**29
 _MAX_EPSILON = 2**30
 
 Multiplier = tuple[int, int]
@@ -97,7 +98,7 @@ def normalization(count: int, scale: float, epsilon: float) -> Normalization:
 
 
 def reciprocal_root(v: IntArray) -> IntArray:
-    """floor(2^23 / sqrt(v)) of positive int32, with the roundings of IEEE single precision."""
+    """floor(2^22 / sqrt(v)) of positive int32, with the roundings of IEEE single precision."""
     single = np.float32(1) / np.sqrt(v.astype(np.float32))
     return np.asarray(single * np.float32(2 ** (PRODUCT_BITS - FRACTION_BITS)), np.int64)
 
@@ -138,14 +139,14 @@ def quantize_affine(
         bits: Bits behind the binary point of normalized values.
     """
     least = 1e-12
-    by_gain = float(np.abs(gain).max()) / numerics.INT16_MAX
+    by_gain = float(np.abs(gain).max()) / _GAIN_LIMIT
     by_offset = float(np.abs(offset).max()) * 2.0**bits / _OFFSET_LIMIT
     scale = numerics.float32(max(by_gain, by_offset, least))
     # The largest may round up past the limit, because the scale is a float32.
     gains = np.clip(
         numerics.round_half_away(gain.astype(np.float64) / scale),
-        -numerics.INT16_MAX,
-        numerics.INT16_MAX,
+        -_GAIN_LIMIT,
+        _GAIN_LIMIT,
     )
     offsets = numerics.round_half_away(offset.astype(np.float64) * 2.0**bits / scale)
     return gains, np.clip(offsets, -_OFFSET_LIMIT, _OFFSET_LIMIT), scale

@@ -40,6 +40,9 @@ from edgefactor.export.ops.layouts import (
 )
 from edgefactor.export.ops.normalize_tflite import write_normalization
 
+#: Right shifts for which the fast kernel's rounding constants fit 32 bits.
+_FAST_SHIFTS = range(1, 23)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Normalize(Op):
@@ -267,15 +270,17 @@ class NormalizeFamily(Family):
             "shift": result[1],
             "out_zero_point": output.quant.zero_point,
         }
-        call = Call(
-            function="ef_normalize_s8", struct="ef_normalize_args", args=args, inputs=op.inputs[:1]
-        )
+        shifts = (numbers.unit[1], result[1])
+        name = "ef_normalize_s8"
+        if not all(-shift in _FAST_SHIFTS for shift in shifts):
+            name = "ef_normalize_s8_ref"
+        call = Call(function=name, struct="ef_normalize_args", args=args, inputs=op.inputs[:1])
         gain, offset = (np.asarray(tensor.values, np.int32) for tensor in inputs[1:])
         return LayerCode(
             calls=(call,),
             sources=(
                 "ef_normalize.h",
-                "ef_normalize_s8.c",
+                f"{name}.c",
                 "ef_numerics.h",
                 "ef_root.h",
                 "ef_root.c",

@@ -157,7 +157,7 @@ def write_normalization(
 
 
 def _reciprocal_root(chain: _Chain, v: int) -> int:
-    """floor(2^23 / sqrt(v)) in int32."""
+    """floor(2^22 / sqrt(v)) in int32."""
     builder = chain.builder
     real = chain.cast(v, chain.group, DType.INT32, DType.FLOAT32)
     inverse, scaled = (chain.temporary(chain.group, DType.FLOAT32) for _ in range(2))

@@ -31,6 +31,8 @@ from edgefactor.export.ops.family import (
 #: Integer bits of a scaled difference, and of a sum of exponentials.
 DIFFERENCE_BITS, SUM_BITS = 5, 12
 
+#: Exponentials that can differ, and elements from which on a table of them pays.
+_TABLE_ENTRIES, _TABLE_FROM = 256, 512
 #: 512 with SUM_BITS: from here on the last shift passes 31, which the runtimes' kernels assert.
 _FATAL_SUM = 512 << (31 - SUM_BITS)
 
@@ -210,8 +212,10 @@ class SoftmaxFamily(Family):
             inverse = inverse_scaling(forward)
             args |= {"inverse_multiplier": inverse[0], "inverse_shift": inverse[1]}
             name = "ef_log_softmax"
+        tabled = not op.log and x.elements >= _TABLE_FROM
+        function = f"{name}_s8_table" if tabled else f"{name}_s8"
         call = Call(
-            function=f"{name}_s8",
+            function=function,
             struct=f"{name}_args",
             args=args,
             inputs=op.inputs,
@@ -220,13 +224,13 @@ class SoftmaxFamily(Family):
         return LayerCode(
             calls=(call,),
             sources=(
-                f"{name}_s8.c",
+                f"{function}.c",
                 "ef_softmax.h",
                 "ef_attributes.h",
                 "ef_fixed_point.h",
                 "ef_numerics.h",
             ),
-            scratch_bytes=0 if op.log else 4 * depth,
+            scratch_bytes=0 if op.log else 4 * (_TABLE_ENTRIES if tabled else depth),
             in_place=(0,),
         )
 

@@ -24,10 +24,10 @@ typedef struct ef_normalize_args {
     int32_t out_zero_point;
 } ef_normalize_args;
 
-/* Plain twin of the other. */
+/* Plain twin of the other; any shift. */
 void ef_normalize_s8_ref(const ef_normalize_args *a, const int8_t *in, int8_t *out);
 
-/* `out` may be `in`. */
+/* Shifts of -22 to -1. `out` may be `in`. */
 void ef_normalize_s8(const ef_normalize_args *a, const int8_t *in, int8_t *out);
 
 #ifdef __cplusplus

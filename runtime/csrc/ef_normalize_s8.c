@@ -37,12 +37,12 @@ static void add_row(const int8_t *in, uint32_t count, sums *to)
 typedef struct {
     int32_t centre; /* 2^7 times what is subtracted */
     int32_t root;
-    int32_t unit_multiplier, unit_shift;
-    int32_t multiplier, shift;
+    int32_t unit_multiplier, unit_right;
+    int32_t multiplier, right;
     int32_t zero_point;
 } steps_of_code;
 
-static int32_t saturate_s16(int32_t value)
+static inline int32_t saturate_s16(int32_t value)
 {
 #if defined(__ARM_FEATURE_SAT) && defined(__GNUC__)
     int32_t result;
@@ -53,19 +53,41 @@ static int32_t saturate_s16(int32_t value)
 #endif
 }
 
+#if defined(__ARM_ARCH_6M__)
+/* No 32 x 32 -> 64 multiply here: the general requantization has it in parts. */
 static void normalize_row(const steps_of_code *s, const int8_t *in, uint32_t count,
                           const int16_t *gain, const int32_t *offset, int8_t *out)
 {
-    const steps_of_code local = *s;
     for (const int8_t *end = in + count; in != end; in++) {
-        const int32_t product = (*in * 128 - local.centre) * local.root;
+        const int32_t product = (*in * 128 - s->centre) * s->root;
         const int32_t unit =
-            saturate_s16(ef_requantize(product, local.unit_multiplier, local.unit_shift));
+            saturate_s16(ef_requantize(product, s->unit_multiplier, -s->unit_right));
         const int32_t acc = unit * *gain++ + *offset++;
-        *out++ = ef_saturate_s8(ef_requantize(acc, local.multiplier, local.shift) +
-                                local.zero_point);
+        *out++ = ef_saturate_s8(ef_requantize(acc, s->multiplier, -s->right) + s->zero_point);
     }
 }
+#else
+static void normalize_row(const steps_of_code *s, const int8_t *in, uint32_t count,
+                          const int16_t *gain, const int32_t *offset, int8_t *out)
+{
+    const int32_t twice_root = 2 * s->root;
+    const int32_t centre = s->centre;
+    const int32_t unit_multiplier = s->unit_multiplier;
+    const int32_t unit_right = s->unit_right;
+    const int32_t unit_half = (int32_t)1 << (unit_right - 1);
+    const int32_t multiplier = s->multiplier;
+    const int32_t right = s->right;
+    const int32_t half_and_zero_point =
+        (int32_t)((uint32_t)(2 * s->zero_point + 1) << (right - 1));
+    for (const int8_t *end = in + count; in != end; in++) {
+        const int32_t product = ef_smmulr((*in * 128 - centre) * twice_root, unit_multiplier);
+        /* the sign takes halves away from zero */
+        const int32_t unit = saturate_s16((product + (product >> 31) + unit_half) >> unit_right);
+        const int32_t acc = unit * *gain++ + *offset++;
+        *out++ = (int8_t)ef_requantize_doubled(2 * acc, multiplier, half_and_zero_point, right);
+    }
+}
+#endif
 
 /* Mean and root of a group from its sums. With x the code less `middle`:
  * sum of x^2 = squares - 2 * middle * total + count * middle^2. */
@@ -91,9 +113,9 @@ void ef_normalize_s8(const ef_normalize_args *a, const int8_t *in, int8_t *out)
     const uint32_t pitch = a->groups * a->inner;
     steps_of_code s;
     s.unit_multiplier = a->unit_multiplier;
-    s.unit_shift = a->unit_shift;
+    s.unit_right = -a->unit_shift;
     s.multiplier = a->multiplier;
-    s.shift = a->shift;
+    s.right = -a->shift;
     s.zero_point = a->out_zero_point;
     for (uint32_t o = 0; o < a->outer; o++) {
         for (uint32_t g = 0; g < a->groups; g++) {

@@ -84,6 +84,6 @@ int32_t ef_reciprocal_root(int32_t v)
     const int32_t twice = 1 - (exponent & 1);
     /* v = (mantissa * 2^(23 + twice)) * 2^(exponent - 23 - twice), the latter an even power */
     const int32_t half = (exponent - 23 - twice) / 2;
-    /* 2^23 * reciprocal * 2^-47 * 2^-half; half is in [-23, -8] */
-    return (int32_t)(reciprocal(root(mantissa, twice)) >> (24 + half));
+    /* 2^22 * reciprocal * 2^-47 * 2^-half; half is in [-23, -8] */
+    return (int32_t)(reciprocal(root(mantissa, twice)) >> (25 + half));
 }

@@ -19,6 +19,9 @@ typedef struct ef_softmax_args {
 /* Output at scale 1/256, zero point -128. scratch: depth int32. `out` may be `in`. */
 void ef_softmax_s8(const ef_softmax_args *a, const int8_t *in, int8_t *out, void *scratch);
 
+/* The same for many elements: exponentials are taken once. scratch: 256 int32. */
+void ef_softmax_s8_table(const ef_softmax_args *a, const int8_t *in, int8_t *out, void *scratch);
+
 typedef struct ef_log_softmax_args {
     int32_t rows;
     int32_t depth;

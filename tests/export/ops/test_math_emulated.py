@@ -39,6 +39,7 @@ def everything():
         activation("row", (1, 1, 1, 4), b),
         held("slopes", slopes, quantization(0.01, 3)),
         activation("logits", (6, 12), quantization(0.11, 4)),
+        activation("scores", (30, 20), quantization(0.09, 4)),
     ]
     both = ("a", "b")
     cases = [
@@ -68,6 +69,7 @@ def everything():
         (Requantize(name="again", inputs=("x",), outputs=("again",)), quantization(0.011, 40)),
         (PRelu(name="prelu", inputs=("x", "slopes"), outputs=("prelu",)), quantization(0.02, 1)),
         (Softmax(name="soft", inputs=("logits",), outputs=("soft",)), quantization(1.0, 0)),
+        (Softmax(name="table", inputs=("scores",), outputs=("table",)), quantization(1.0, 0)),
         (
             Softmax(name="logs", inputs=("logits",), outputs=("logs",), log=True),
             quantization(1.0, 0),
@@ -88,6 +90,7 @@ def test_exact_on_the_board(name: str, tmp_path: Path) -> None:
         "x": CODES.reshape(1, 8, 8, 4),
         "row": generator.integers(-128, 128, (1, 1, 1, 4)).astype(np.int8),
         "logits": generator.normal(0, 20, (6, 12)).astype(np.int8),
+        "scores": generator.normal(0, 20, (30, 20)).astype(np.int8),
     }
     expected = run_reference(graph, inputs)
     flat = np.concatenate([inputs[port.tensor].reshape(-1) for port in graph.inputs])[None]

@@ -154,8 +154,8 @@ def test_exact_on_the_board(half: int, target: str, tmp_path: Path) -> None:
 def test_in_place(tmp_path: Path) -> None:
     generator = np.random.default_rng(5)
     view = (4, 1, 1, 16)
-    ones = constant("g", np.full(16, 32767, np.int32), quantization(1 / 32767, 0))
-    zeros = constant("o", np.zeros(16, np.int32), quantization(2.0**-12 / 32767, 0))
+    ones = constant("g", np.full(16, 16383, np.int32), quantization(1 / 16383, 0))
+    zeros = constant("o", np.zeros(16, np.int32), quantization(2.0**-12 / 16383, 0))
     tensors = [activation("x", (4, 16), quantization(0.1, 0)), ones, zeros]
     cases = [
         (Normalize(name="a", inputs=("x", "g", "o"), outputs=("a",), view=view),
@@ -189,14 +189,14 @@ def test_the_root_in_integers_is_that_of_ieee_single(tmp_path: Path) -> None:
         given.ctypes.data_as(pointer), found.ctypes.data_as(pointer), len(values)
     )
     np.testing.assert_array_equal(found, normalization.reciprocal_root(values))
-    near = 2**23 / np.sqrt(values.astype(np.float64))
+    near = 2**22 / np.sqrt(values.astype(np.float64))
     assert np.all(np.abs(found - near) <= 1 + near * 2.0**-22)
 
 
 def test_large_offsets_take_bits_from_gains() -> None:
     gain, offset = np.float32([1.0, -0.5]), np.float32([300.0, -1.0])
     gains, offsets, scale = normalization.quantize_affine(gain, offset, 12)
-    assert np.abs(offsets).max() <= 2**30
+    assert np.abs(offsets).max() <= 2**29
     np.testing.assert_allclose(gains * scale, gain, atol=scale)
     np.testing.assert_allclose(offsets * scale * 2.0**-12, offset, rtol=1e-6)
 
