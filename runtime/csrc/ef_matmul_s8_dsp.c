@@ -44,39 +44,77 @@ static void pack_pair(const int8_t *from, uint32_t line_step, uint32_t lines, ui
     pack_line(lines > 1 ? from + line_step : from, step, depth, zero_point, to + 1);
 }
 
-static int8_t finish(const ef_matmul_args *a, int32_t acc)
+/* Sums of two rows with two columns: s00, s01, s10, s11. `end` is that of the rows. */
+static inline void dot_2x2(const uint32_t *x, const uint32_t *y, const uint32_t *end, int32_t *sums)
 {
-    const uint32_t right = (uint32_t)-a->shift;
-    const int32_t offset = (int32_t)((uint32_t)(2 * a->out_zero_point + 1) << (right - 1));
-    return (int8_t)ef_requantize_doubled(2 * acc, a->multiplier, offset, (int32_t)right);
-}
-
-/* Two rows with two columns of `words` words. */
-static EF_OUT_OF_LINE void dot_2x2(const uint32_t *x, const uint32_t *y, uint32_t words, int32_t *sums)
-{
-    const uint32_t *const end = x + 2 * words;
     int32_t s00 = 0;
     int32_t s01 = 0;
     int32_t s10 = 0;
     int32_t s11 = 0;
-    while (x != end) {
-        for (uint32_t i = 0; i < 4; i += 2) {
-            const uint32_t x0 = x[i];
-            const uint32_t x1 = x[i + 1];
-            const uint32_t y0 = y[i];
-            const uint32_t y1 = y[i + 1];
-            s00 = ef_smlad(x0, y0, s00);
-            s01 = ef_smlad(x0, y1, s01);
-            s10 = ef_smlad(x1, y0, s10);
-            s11 = ef_smlad(x1, y1, s11);
-        }
-        x += 4;
-        y += 4;
+#if EF_HAS_DSP
+    uint32_t x0;
+    uint32_t x1;
+    uint32_t y0;
+    uint32_t y1;
+    /* Compilers spill registers here, and load words one by one. */
+    __asm__("1:\n"
+            "ldrd %[x0], %[x1], [%[x]], #8\n"
+            "ldrd %[y0], %[y1], [%[y]], #8\n"
+            "smlad %[s00], %[x0], %[y0], %[s00]\n"
+            "smlad %[s01], %[x0], %[y1], %[s01]\n"
+            "smlad %[s10], %[x1], %[y0], %[s10]\n"
+            "smlad %[s11], %[x1], %[y1], %[s11]\n"
+            "ldrd %[x0], %[x1], [%[x]], #8\n"
+            "ldrd %[y0], %[y1], [%[y]], #8\n"
+            "smlad %[s00], %[x0], %[y0], %[s00]\n"
+            "smlad %[s01], %[x0], %[y1], %[s01]\n"
+            "smlad %[s10], %[x1], %[y0], %[s10]\n"
+            "smlad %[s11], %[x1], %[y1], %[s11]\n"
+            "cmp %[x], %[end]\n"
+            "bne 1b\n"
+            : [x] "+r"(x), [y] "+r"(y), [s00] "+r"(s00), [s01] "+r"(s01), [s10] "+r"(s10),
+              [s11] "+r"(s11), [x0] "=&r"(x0), [x1] "=&r"(x1), [y0] "=&r"(y0), [y1] "=&r"(y1)
+            : [end] "r"(end)
+            : "cc", "memory");
+#else
+    for (; x != end; x += 2, y += 2) {
+        s00 = ef_smlad(x[0], y[0], s00);
+        s01 = ef_smlad(x[0], y[1], s01);
+        s10 = ef_smlad(x[1], y[0], s10);
+        s11 = ef_smlad(x[1], y[1], s11);
     }
+#endif
     sums[0] = s00;
     sums[1] = s01;
     sums[2] = s10;
     sums[3] = s11;
+}
+
+/* Two rows with `columns` packed columns. Where there is no second one, the first is there twice,
+ * and what it gives is written twice: `row_step` is 0 then. */
+static EF_OUT_OF_LINE void multiply_rows(const ef_matmul_args *a, const uint32_t *rows,
+                                         const uint32_t *packed, uint32_t columns,
+                                         uint32_t row_step, int8_t *out)
+{
+    const uint32_t words = (a->depth + 3) / 4 * 4; /* of two lines */
+    const uint32_t *const end = rows + words;
+    const int32_t multiplier = a->multiplier;
+    const int32_t right = -a->shift;
+    const int32_t offset = (int32_t)((uint32_t)(2 * a->out_zero_point + 1) << (right - 1));
+    const uint32_t step = a->column_step_out;
+    for (uint32_t left = columns; left != 0;) {
+        const uint32_t second = left > 1 ? step : 0;
+        int32_t sums[4];
+        dot_2x2(rows, packed, end, sums);
+        out[0] = (int8_t)ef_requantize_doubled(2 * sums[0], multiplier, offset, right);
+        out[second] = (int8_t)ef_requantize_doubled(2 * sums[1], multiplier, offset, right);
+        out[row_step] = (int8_t)ef_requantize_doubled(2 * sums[2], multiplier, offset, right);
+        out[row_step + second] =
+            (int8_t)ef_requantize_doubled(2 * sums[3], multiplier, offset, right);
+        out += 2 * step;
+        packed += words;
+        left -= left > 1 ? 2 : 1;
+    }
 }
 
 static void product(const ef_matmul_args *a, const int8_t *in1, const int8_t *in2, int8_t *out,
@@ -94,24 +132,10 @@ static void product(const ef_matmul_args *a, const int8_t *in1, const int8_t *in
                       a->depth_step2, a->depth, a->zero_point2, packed + c * words);
         }
         for (uint32_t r = 0; r < a->rows; r += 2) {
-            int8_t *target = out + r * a->row_step_out + first * a->column_step_out;
             pack_pair(in1 + r * a->row_step1, a->row_step1, a->rows - r, a->depth_step1, a->depth,
                       a->zero_point1, rows);
-            for (uint32_t c = 0; c < columns; c += 2) {
-                int32_t sums[4];
-                dot_2x2(rows, packed + c * words, words, sums);
-                target[0] = finish(a, sums[0]);
-                if (c + 1 < columns) {
-                    target[a->column_step_out] = finish(a, sums[1]);
-                }
-                if (r + 1 < a->rows) {
-                    target[a->row_step_out] = finish(a, sums[2]);
-                    if (c + 1 < columns) {
-                        target[a->row_step_out + a->column_step_out] = finish(a, sums[3]);
-                    }
-                }
-                target += 2 * a->column_step_out;
-            }
+            multiply_rows(a, rows, packed, columns, r + 1 < a->rows ? a->row_step_out : 0,
+                          out + r * a->row_step_out + first * a->column_step_out);
         }
     }
 }
