@@ -69,6 +69,9 @@ RECIPES: dict[str, Recipe] = {
         arguments=_SPEECH,
     ),
     "tc_resnet": Recipe(data="fsdd", shape=(10, 49), epochs=30, rate=3e-3, arguments=_SPEECH),
+    "gru_keywords": Recipe(data="fsdd", shape=(49, 10), epochs=30, rate=5e-3),
+    "lstm_keywords": Recipe(data="fsdd", shape=(49, 10), epochs=30, rate=5e-3),
+    "transformer_kws": Recipe(data="fsdd", shape=(49, 10), epochs=15, rate=2e-3),
     "alexnet": Recipe(data="cifar10", shape=_IMAGE, epochs=4, rate=1e-3),
     "squeezenet": Recipe(data="cifar10", shape=_IMAGE, epochs=3, rate=5e-4),
     "mobilenet_v1": Recipe(data="cifar10", shape=_IMAGE, epochs=4, rate=5e-3),
@@ -76,8 +79,8 @@ RECIPES: dict[str, Recipe] = {
     "efficientnet_lite": Recipe(data="cifar10", shape=(3, 48, 48), epochs=2, rate=5e-3),
     "mobilenet_v3_small": Recipe(data="cifar10", shape=(3, 64, 64), epochs=2, rate=5e-3),
     "shift_resnet": Recipe(data="cifar10", shape=_IMAGE, epochs=2, rate=1e-2, inputs=10_000),
-    "resnext": Recipe(data="cifar10", shape=_IMAGE, epochs=2, rate=5e-3, inputs=10_000),
-    "mobilenet_v2": Recipe(data="cifar10", shape=_IMAGE, epochs=2, rate=1e-2, inputs=10_000),
+    "resnext": Recipe(data="cifar10", shape=_IMAGE, epochs=2, rate=5e-3, inputs=8_000),
+    "mobilenet_v2": Recipe(data="cifar10", shape=_IMAGE, epochs=2, rate=1e-2, inputs=8_000),
 }
 
 
