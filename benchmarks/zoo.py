@@ -115,36 +115,51 @@ def measure(case: Case, target: str, samples: int, *, accuracy: bool) -> Row:
         return row(export(options), case)
 
 
+LEFT = ("network", "data", "target")
+HEADINGS = (
+    *LEFT,
+    *("layers", "MACs", "weights", "instructions", "flash", "arena", "RAM"),
+    *("float", "device", "of", "SNR dB", "exact", "differing"),
+    "failed or not run",
+)
+
+
+def cells(row_: Row) -> tuple[str, ...]:
+    """A row as text, in the order of ``HEADINGS``."""
+    sizes = (row_.instructions, row_.flash_bytes, row_.arena_bytes, row_.ram_bytes)
+    shares = (row_.float_accuracy, row_.device_accuracy)
+    return (
+        row_.network,
+        row_.data,
+        row_.target,
+        str(row_.layers),
+        f"{row_.macs:,}",
+        f"{row_.weight_bytes:,}",
+        *("-" if size is None else f"{size:,}" for size in sizes),
+        *("-" if share is None else f"{100 * share:.2f} %" for share in shares),
+        f"{row_.evaluated:,}" if row_.evaluated else "-",
+        "equal" if row_.sqnr_db is None else f"{row_.sqnr_db:.1f}",
+        f"{row_.exact_elements:,}",
+        str(row_.differing_elements),
+        ", ".join((*row_.failed_rungs, *row_.not_run)),
+    )
+
+
 def show(rows: list[Row]) -> None:
     """Print the table."""
     table = Table(title="examples/zoo")
-    for heading in ("network", "data", "target"):
-        table.add_column(heading)
-    for heading in ("layers", "MACs", "weights", "instructions", "flash", "arena", "RAM"):
-        table.add_column(heading, justify="right")
-    for heading in ("float", "device", "of", "SNR dB", "exact", "differing"):
-        table.add_column(heading, justify="right")
-    table.add_column("failed or not run")
+    for heading in HEADINGS:
+        table.add_column(heading, justify="left" if heading in LEFT else "right")
     for row_ in rows:
-        sizes = (row_.instructions, row_.flash_bytes, row_.arena_bytes, row_.ram_bytes)
-        shares = (row_.float_accuracy, row_.device_accuracy)
-        table.add_row(
-            row_.network,
-            row_.data,
-            row_.target,
-            str(row_.layers),
-            f"{row_.macs:,}",
-            f"{row_.weight_bytes:,}",
-            *("-" if size is None else f"{size:,}" for size in sizes),
-            *("-" if share is None else f"{100 * share:.2f} %" for share in shares),
-            f"{row_.evaluated:,}" if row_.evaluated else "-",
-            "equal" if row_.sqnr_db is None else f"{row_.sqnr_db:.1f}",
-            f"{row_.exact_elements:,}",
-            str(row_.differing_elements),
-            ", ".join((*row_.failed_rungs, *row_.not_run)),
-            style=None if row_.within else "red",
-        )
+        table.add_row(*cells(row_), style=None if row_.within else "red")
     Console(width=200).print(table)
+
+
+def markdown(rows: list[Row]) -> str:
+    """The table for a page of docs."""
+    marks = ("---" if heading in LEFT else "---:" for heading in HEADINGS)
+    lines = (HEADINGS, marks, *(cells(row_) for row_ in rows))
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 @click.command()
@@ -154,6 +169,7 @@ def show(rows: list[Row]) -> None:
 @click.option("--evaluate", default=100_000, help="Labelled inputs for accuracy, at most.")
 @click.option("--random", "is_random", is_flag=True, help="Random weights for all.")
 @click.option("--shared", type=click.Path(path_type=Path), default=DEFAULT_FOLDER)
+@click.option("--markdown", "as_markdown", is_flag=True)
 @click.option("--json", "as_json", is_flag=True)
 def main(
     networks: tuple[str, ...],
@@ -162,6 +178,7 @@ def main(
     evaluate: int,
     is_random: bool,
     shared: Path,
+    as_markdown: bool,
     as_json: bool,
 ) -> None:
     """Export and check every network."""
@@ -180,6 +197,8 @@ def main(
                 rows.append(measure(case, target, samples, accuracy=first))
     if as_json:
         click.echo(json.dumps([asdict(item) for item in rows], indent=1))
+    elif as_markdown:
+        click.echo(markdown(rows))
     else:
         show(rows)
     if not all(item.within for item in rows):
