@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.shared_models import NAMES as SHARED_NAMES
-from benchmarks.shared_models import load_network
+# Most scripts of this folder run as files and import their neighbours; this one is a module,
+# because the zoo is one.
+sys.path.append(str(Path(__file__).parent))
+from shared_models import NAMES as SHARED_NAMES
+from shared_models import load_network
+
 from benchmarks.zoo_training import CALIBRATION, RECIPES, load_data, trained
 from examples.zoo.prepare import NAMES as ZOO_NAMES
 from examples.zoo.prepare import prepare
