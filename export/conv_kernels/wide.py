@@ -24,8 +24,8 @@ from edgefactor.export.encodings.codebook import Int8Array
 
 _HEADERS = ("ef_conv2d_s16.h", "ef_wide.h")
 _DSP_HEADERS = ("ef_attributes.h", "ef_simd.h")
-#: Taps that the DSP kernel takes at a time, and output channels.
-_QUAD, _CHANNELS = 4, 2
+#: Taps that the DSP kernel takes at a time, and output pixels.
+_QUAD, _PIXELS = 4, 2
 _INT16 = 2
 
 
@@ -129,7 +129,7 @@ def conv_code(
         inputs=(input_name,),
         scratch=True,
     )
-    strip = -(-geometry.taps // _QUAD) * _QUAD * _INT16 if dsp else 0
+    strip = _PIXELS * -(-geometry.taps // _QUAD) * _QUAD * _INT16 if dsp else 0
     return LayerCode(
         calls=(call,),
         sources=(f"{chosen}.c", *_HEADERS, *(_DSP_HEADERS if dsp else ())),

@@ -38,7 +38,7 @@ void ef_conv2d_s16_ref(const ef_conv2d_s16_args *a, const int16_t *in, int16_t *
 void ef_conv2d_s16(const ef_conv2d_s16_args *a, const int16_t *in, int16_t *out, void *scratch);
 
 /* For cores with SMLAD, sums of 32 bits. Rows of weights padded to a multiple of 4 taps, each four
- * in the order 0, 2, 1, 3. Scratch: one row of inputs, padded likewise. */
+ * in the order 0, 2, 1, 3. Scratch: two rows of inputs, padded likewise. */
 void ef_conv2d_s16_dsp(const ef_conv2d_s16_args *a, const int16_t *in, int16_t *out,
                        void *scratch);
 

@@ -14,6 +14,7 @@ from edgefactor.export.c_code.layer_code import CTarget, IsaFeatures
 from edgefactor.export.functions.recurrence import GATES
 from edgefactor.export.ir import Graph, Quantization
 from edgefactor.export.ops import compare, table
+from edgefactor.export.ops.reshape import Reshape
 from edgefactor.export.tflite_writer import write_tflite
 from edgefactor.export.validate import validate
 from edgefactor.pipeline.lower import lower
@@ -22,6 +23,7 @@ from edgefactor.pipeline.passes.decompose import decompose
 from edgefactor.pipeline.passes.fuse import fuse
 from edgefactor.pipeline.passes.onnx_graph import OnnxGraph, infer_shapes
 from edgefactor.pipeline.quantize import quantize
+from edgefactor.pipeline.widths.choice import can_widen
 from tests.tools import REPOSITORY
 from tests.zoo.random_networks import OPSET, Network, SeededDraw
 
@@ -244,8 +246,8 @@ EXAMPLES: dict[str, tuple[tuple[int, ...], Example]] = {
 _OPSETS = {"Gelu": 20, "GroupNormalization": 21, "RMSNormalization": 23, "Upsample": 9}
 
 
-def int8_example(kind: str) -> Graph:
-    """The int8 Graph of an operator's example."""
+def float_example(kind: str) -> Graph:
+    """The float Graph of an operator's example."""
     shape, add = EXAMPLES[kind]
     net = Network(SeededDraw(np.random.default_rng(0)), np.random.default_rng(0))
     net.inputs = ["x", "z"]
@@ -258,11 +260,28 @@ def int8_example(kind: str) -> Graph:
     decompose(edited)
     divide_by_reciprocals(edited)
     model = infer_shapes(edited.to_model())
-    graph = fuse(validate(lower(model, name="example"), "lower"))
+    return fuse(validate(lower(model, name="example"), "lower"))
+
+
+def quantized_example(graph: Graph, wide: frozenset[str] = frozenset()) -> Graph:
+    """The integer Graph of an example, with some operators on 16-bit activations."""
     probes = [name for op in graph.ops for name in ops.family_of(op).probes(op)]
     names = [*(tensor.name for tensor in graph.activations), *probes]
     ranges = dict.fromkeys(names, (-2.0, 2.0))
-    return validate(quantize(graph, ranges), "quantize", quantized=True)
+    return validate(quantize(graph, ranges, wide), "quantize", quantized=True)
+
+
+def wide_functions(graph: Graph) -> str:
+    """The kernels on 16-bit activations; "8 bits" where there are none."""
+    able = can_widen(graph) - {op.name for op in graph.ops if isinstance(op, Reshape)}
+    wide = quantized_example(graph, able)
+    computed = [op for op in wide.ops if op.name in able]
+    if not able:
+        return "nothing" if can_widen(graph) == {op.name for op in graph.ops} else "8 bits"
+    codes = [ops.family_of(op).layer_code(op, wide, _TARGET) for op in computed]
+    kernels = _list(call.function for code in codes for call in code.calls)
+    rest = {op.name for op in graph.ops} - can_widen(graph)
+    return f"{kernels}, the rest 8 bits" if rest else kernels
 
 
 def tflite_builtins(graph: Graph) -> list[str]:
@@ -300,18 +319,27 @@ def write_table() -> str:
         "# Operators",
         "",
         "What edgefactor takes from ONNX, and what an example of it becomes. Every operator is",
-        "int8 in and out, and its result is the same number in the NumPy reference, in LiteRT's",
-        "reference kernels, in TensorFlow Lite Micro and in C, on the host and on every emulated",
-        "core. ONNX Runtime and LiteRT's default kernels round in float: a result may be one step",
-        "away there. Kernels depend on shapes, values and target; those are of a Cortex-M4.",
+        "int8 in and out, or int16 where the last column says so and the network",
+        "[needs it](activation-widths.md). Its result is the same number in the NumPy reference,",
+        "in LiteRT's reference kernels, in TensorFlow Lite Micro and in C, on the host and on every",
+        "emulated core. ONNX Runtime and LiteRT's default kernels round in float: a result may be",
+        "one step away there. Kernels depend on shapes, values and target; those are of a",
+        "Cortex-M4.",
         f"Written by `{COMMAND}`.",
         "",
-        "| ONNX | Scale of the result | TFLite | C |",
-        "| --- | --- | --- | --- |",
+        "| ONNX | Scale of the result | TFLite | C | C, 16 bits |",
+        "| --- | --- | --- | --- | --- |",
     ]
     for kind in sorted(EXAMPLES):
-        graph = int8_example(kind)
-        cells = (kind, _scale(graph), _list(tflite_builtins(graph)), _list(c_functions(graph)))
+        example = float_example(kind)
+        graph = quantized_example(example)
+        cells = (
+            kind,
+            _scale(graph),
+            _list(tflite_builtins(graph)),
+            _list(c_functions(graph)),
+            wide_functions(example),
+        )
         lines.append("| " + " | ".join(cells) + " |")
     lines += [
         "",
