@@ -7,8 +7,13 @@ from numpy.typing import NDArray
 
 from edgefactor.export import numerics
 
-#: Bias codes beyond this are avoided by a larger weight scale, so that sums stay within int32.
-BIAS_LIMIT = 2**29
+#: Bias codes beyond this are avoided by a larger weight scale. 8 bits of output take no more than
+#: 2**18 of them in layers whose channels are alike; the fast kernels hold sums of 23 bits. With
+#: 16-bit activations sums only have to stay within int32.
+BIAS_LIMIT, WIDE_BIAS_LIMIT = 2**22, 2**29
+#: The fast kernels shift a product to the right by 22 bits at most. A channel whose outputs would
+#: need more is one that training or pruning switched off.
+LEAST_MULTIPLIER = 2.0**-22
 #: The smallest step between weights: of a channel that is all zeros and has no bias.
 LEAST_STEP = 1e-12
 
@@ -18,17 +23,21 @@ def quantize_weights(
     bias: NDArray[np.float32],
     channel_scale: tuple[float, ...],
     in_scale: float,
+    out_scale: float | None,
 ) -> tuple[NDArray[np.int8], tuple[float, ...]]:
     """Symmetric int8 codes and one scale a channel.
 
     Free weights get the scale of their own largest magnitude. Weights that share few values get
     one step for the whole layer, times the factor of the channel, so that equal values stay equal.
+    A channel whose products are next to nothing beside its bias, or beside one step of the output,
+    gets a larger scale than its weights ask for, at which every kernel can compute it.
 
     Args:
         weights: float32 (O, kh, kw, I/groups).
         bias: float32 (O,).
         channel_scale: Positive factor of each channel that its values are shared up to, or empty.
         in_scale: Scale of the layer's input.
+        out_scale: Scale of its 8-bit output; None for a layer with 16-bit activations.
 
     Returns:
         Codes in [-127, 127], shaped as the weights, and the scale of each channel.
@@ -42,7 +51,11 @@ def quantize_weights(
         # A channel of zeros keeps a small step of its own: what _snap gives it then vanishes.
         largest = np.where(largest > 0, largest.max(), 0.0)
     natural = largest / numerics.WEIGHT_MAX
-    lowest = np.abs(bias.astype(np.float64)) / (in_scale * BIAS_LIMIT) / factors
+    limit = WIDE_BIAS_LIMIT if out_scale is None else BIAS_LIMIT
+    lowest = np.abs(bias.astype(np.float64)) / (in_scale * limit)
+    if out_scale is not None:
+        lowest = np.maximum(lowest, LEAST_MULTIPLIER * out_scale / in_scale)
+    lowest /= factors
     steps = np.maximum(np.maximum(natural, lowest), LEAST_STEP)
     codes = numerics.round_half_away(shared / steps[:, None])
     codes = np.clip(codes, -numerics.WEIGHT_MAX, numerics.WEIGHT_MAX)
@@ -55,11 +68,18 @@ def quantize_weights(
 def _snap(codes: NDArray[np.int64], coarse: NDArray[np.bool_]) -> NDArray[np.int64]:
     """Give channels of a coarser step the nearest codes of the others, which stay as few.
 
-    The step is coarse where the bias outweighs the sum of products by far, so the error is small
-    beside it.
+    What one weight loses the next one gets, so that the sum over a channel, which is what the mean
+    of the inputs meets, stays: a table without 0 makes a channel of zeros one of small codes of
+    both signs.
     """
     if coarse.all() or not coarse.any():
         return codes
     table = np.unique(codes[~coarse])
     middles = (table[1:] + table[:-1]) / 2
-    return np.where(coarse[:, None], table[np.searchsorted(middles, codes)], codes)
+    result = codes.copy()
+    left = np.zeros(int(coarse.sum()), np.int64)
+    for place in range(codes.shape[1]):
+        wanted = codes[coarse, place] + left
+        result[coarse, place] = table[np.searchsorted(middles, wanted)]
+        left = wanted - result[coarse, place]
+    return result

@@ -276,7 +276,8 @@ class ConvFamily(Family):
 
     def quantize(self, op: Conv2D, quantizer: Quantizer) -> Op:
         x = quantizer.tensor(op.inputs[0])
-        quantize_layer(op, op.inputs[1:], x.quant.scale, op.channel_scale, quantizer, x.dtype)
+        scales = x.quant.scale, quantizer.tensor(op.outputs[0]).quant.scale
+        quantize_layer(op, op.inputs[1:], *scales, op.channel_scale, quantizer, x.dtype)
         return op
 
     # -- arithmetic -----------------------------------------------------------------------------

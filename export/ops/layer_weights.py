@@ -32,6 +32,7 @@ def quantize_layer(
     op: Op,
     names: Sequence[str],
     in_scale: float,
+    out_scale: float,
     channel_scale: tuple[float, ...],
     quantizer: Quantizer,
     dtype: DType = DType.INT8,
@@ -42,6 +43,7 @@ def quantize_layer(
         op: The layer, for the error.
         names: Of the weights and of the bias.
         in_scale: Scale of what the weights are multiplied with.
+        out_scale: Scale of the results.
         channel_scale: See ``quantize_weights``.
         quantizer: Holds both and takes the results.
         dtype: Of what the weights are multiplied with: int16 makes the bias int64.
@@ -51,12 +53,16 @@ def quantize_layer(
     """
     weights, bias = (quantizer.tensor(name) for name in names)
     real_bias = np.asarray(bias.values, np.float32)
+    is_wide = dtype is DType.INT16
     codes, scales = quantize_weights(
-        np.asarray(weights.values, np.float32), real_bias, channel_scale, in_scale
+        np.asarray(weights.values, np.float32),
+        real_bias,
+        channel_scale,
+        in_scale,
+        None if is_wide else out_scale,
     )
     bias_scales = np.array(scales, np.float64) * in_scale
     bias_codes = numerics.round_half_away(real_bias.astype(np.float64) / bias_scales)
-    is_wide = dtype is DType.INT16
     reach = np.abs(codes.reshape(len(scales), -1).astype(np.int64)).sum(axis=1)
     reach = reach * (32768 if is_wide else 255) + np.abs(bias_codes)
     limit = _WIDE_LIMIT if is_wide else numerics.INT32_MAX
