@@ -47,7 +47,10 @@ from edgefactor.pipeline.quantize import quantize
 TARGET = CTarget(features=IsaFeatures(dsp=True, unaligned=True))
 REACH = 8
 """How far back a random operator looks for its inputs."""
+OPEN = 6
+"""Values that wait to be read before the oldest one has to be."""
 CHANNELS = (8, 16, 24, 32)
+POOLS = 0.02
 MOBILE = {"mobilenet_v1 0.25": mobilenet_v1, "mobilenet_v2 0.35": mobilenet_v2}
 
 
@@ -81,9 +84,9 @@ class RandomNetwork:
         """One random operator on recent values."""
         recent = self.values[-REACH:]
         unread = [value for value in recent if value[0] not in self.read] or recent
-        name, channels, rows = self.draw.choice(unread[:1] if len(unread) > 4 else unread)
+        name, channels, rows = self.draw.choice(unread[:1] if len(unread) > OPEN else unread)
         partners = [v for v in recent if v[0] != name and v[2] == rows]
-        kind = self.draw.choice(("conv", "conv", "depthwise", "pool", "join", "join"))
+        kind = self.draw.choice(("conv", "conv", "depthwise", "join", "join"))
         output = f"v{len(self.nodes)}"
         if kind == "join" and partners:
             other = self.draw.choice(partners)
@@ -96,7 +99,7 @@ class RandomNetwork:
             else:
                 self._node("Concat", [name, other[0]], output, axis=1)
                 channels += other[1]
-        elif kind == "pool" and rows >= 8:
+        elif rows >= 8 and self.draw.random() < POOLS:
             self._node("MaxPool", [name], output, kernel_shape=[2, 2], strides=[2, 2])
             rows //= 2
         else:

@@ -6,7 +6,7 @@ the target's instruction set and the policy. What the kernels are is data in ``c
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -29,7 +29,9 @@ from edgefactor.export.conv_kernels.dsp import (
     CONV_DSP,
     DENSE_DSP,
     DENSE_PAIRS_DSP,
+    DEPTHWISE_DILATED_DSP,
     DEPTHWISE_DSP,
+    DEPTHWISE_WINDOWS_DSP,
     ROWS_DSP,
 )
 from edgefactor.export.conv_kernels.encoded import (
@@ -52,7 +54,13 @@ from edgefactor.export.conv_kernels.geometry import (
 from edgefactor.export.conv_kernels.huffman import HUFFMAN_VARIANTS
 from edgefactor.export.conv_kernels.mve import CONV_MVE, DENSE_4BIT_MVE, DEPTHWISE_MVE
 from edgefactor.export.conv_kernels.packing import padding_code, table_bytes
-from edgefactor.export.conv_kernels.portable import CONV, DEPTHWISE, REFERENCE
+from edgefactor.export.conv_kernels.portable import (
+    CONV,
+    DEPTHWISE,
+    DEPTHWISE_DILATED,
+    DEPTHWISE_WINDOWS,
+    REFERENCE,
+)
 from edgefactor.export.conv_kernels.swar import CONV_SWAR, DENSE_SUMS, DENSE_SWAR, DEPTHWISE_SWAR
 from edgefactor.export.conv_kernels.variants import Variant
 from edgefactor.export.encodings.codebook import Encoding, Int8Array, find_encodings, named_encoding
@@ -64,6 +72,8 @@ VARIANTS: tuple[Variant, ...] = (
     CONV_VECTORS,
     SPARSE,
     DEPTHWISE,
+    DEPTHWISE_WINDOWS,
+    DEPTHWISE_DILATED,
     CONV_DSP,
     ROWS_DSP,
     DENSE_DSP,
@@ -76,6 +86,8 @@ VARIANTS: tuple[Variant, ...] = (
     DENSE_VECTORS_TILE_DSP,
     CONV_VECTORS_MVE,
     DEPTHWISE_DSP,
+    DEPTHWISE_WINDOWS_DSP,
+    DEPTHWISE_DILATED_DSP,
     CONV_MVE,
     DENSE_4BIT_MVE,
     DEPTHWISE_MVE,
@@ -172,7 +184,7 @@ def choose_conv(
         shifts=shifts.astype(np.int8),
     )
     encodings = find_encodings(codes) if encoding is None else (named_encoding(encoding, codes),)
-    considered = tuple(_consider(layer, features, encodings, scratch_limit, optimize, kernel))
+    considered = _distinct(_consider(layer, features, encodings, scratch_limit, optimize, kernel))
     usable = [item for item in considered if isinstance(item, _Candidate)]
     if not usable:
         raise OptionError(
@@ -226,13 +238,29 @@ def _consider(
                     flash_bytes=variant.flash_bytes(geometry, encoding)
                     + CHANNEL_BYTES * geometry.out_c
                     + ARGS_BYTES,
-                    instructions=variant.estimate(geometry, encoding, strip),
+                    instructions=round(
+                        variant.estimate(geometry, encoding, strip)
+                        * (variant.plain_multiply_factor if features.plain_multiply else 1)
+                    ),
                     scratch_bytes=variant.scratch(geometry, encoding, strip).total_bytes,
                 ),
                 variant=variant,
                 encoding=encoding,
                 strip=strip,
             )
+
+
+def _distinct(
+    considered: Iterable[_Candidate | Alternative],
+) -> tuple[_Candidate | Alternative, ...]:
+    """One entry a kernel and encoding: figures of another of its loops are no reason against it."""
+    found: dict[tuple[str, str], _Candidate | Alternative] = {}
+    for item in considered:
+        option = _option(item)
+        key = option.kernel, option.encoding
+        if key not in found or isinstance(item, _Candidate):
+            found[key] = item
+    return tuple(found.values())
 
 
 def _option(item: _Candidate | Alternative) -> Alternative:

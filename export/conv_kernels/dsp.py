@@ -18,7 +18,13 @@ from edgefactor.export.conv_kernels.packing import (
     o8_words,
     pair_order,
 )
-from edgefactor.export.conv_kernels.portable import DEPTHWISE, plane_storage, plane_work
+from edgefactor.export.conv_kernels.portable import (
+    DEPTHWISE,
+    plane_storage,
+    plane_work,
+    short_runs,
+    why_not_form,
+)
 from edgefactor.export.conv_kernels.variants import (
     HEADERS,
     NO_DECODER,
@@ -87,7 +93,7 @@ def _work(geometry: ConvGeometry, strip: int) -> Work:
     return Work(
         pixels=_even(geometry.pixels),
         strips=-(-geometry.pixels // strip),
-        gathered=_even(geometry.pixels) * geometry.taps * geometry.groups,
+        gathered=_even(geometry.pixels) * (geometry.taps * geometry.groups + short_runs(geometry)),
     )
 
 
@@ -263,9 +269,7 @@ DEPTHWISE_DSP = Variant(
         "ef_depthwise_s8_dsp.c",
     ),
     needs_dsp=True,
-    why_not=lambda geometry, proof, encoding: (
-        proof.doubled if geometry.is_depthwise else "not a depthwise convolution"
-    ),
+    why_not=lambda geometry, proof, encoding: why_not_form(geometry, "3x3") or proof.doubled,
     order=DEPTHWISE.order,
     pack=DEPTHWISE.pack,
     value_offset=0,
@@ -285,3 +289,15 @@ DEPTHWISE_DSP = Variant(
     in_place=plane_fits_in_place,
     written=lambda geometry, strip: None,
 )
+
+DEPTHWISE_WINDOWS_DSP = replace(
+    DEPTHWISE_DSP,
+    why_not=lambda geometry, proof, encoding: why_not_form(geometry, "windows") or proof.doubled,
+    model=replace(DEPTHWISE_DSP.model, mac=7.5),
+)
+DEPTHWISE_DILATED_DSP = replace(
+    DEPTHWISE_DSP,
+    why_not=lambda geometry, proof, encoding: why_not_form(geometry, "dilated") or proof.doubled,
+    model=replace(DEPTHWISE_DSP.model, mac=13.4),
+)
+"""The same kernel where another of its loops runs."""

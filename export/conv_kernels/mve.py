@@ -60,6 +60,14 @@ def _strips(geometry: ConvGeometry, encoding: Encoding) -> Sequence[int]:
     return range(1, longest + 1)
 
 
+def _runs(geometry: ConvGeometry) -> int:
+    """What a pixel costs beside its elements, in elements: itself, and its runs of inputs."""
+    runs = geometry.k_h * geometry.groups
+    if geometry.groups > 1 or geometry.dilation_w > 1:
+        runs *= geometry.k_w
+    return 100 + 55 * runs
+
+
 CONV_MVE = Variant(
     kernel="ef_conv2d_s8_mve",
     sources=(*HEADERS, "ef_mve.h", "ef_conv2d_s8_mve.c"),
@@ -78,7 +86,7 @@ CONV_MVE = Variant(
     work=lambda geometry, strip: Work(
         pixels=geometry.pixels,
         strips=-(-geometry.pixels // strip),
-        gathered=geometry.pixels * (geometry.taps + 55 * geometry.k_h) * geometry.groups,
+        gathered=geometry.pixels * (geometry.taps * geometry.groups + _runs(geometry)),
     ),
     decoder=_decoder,
     model=InstructionModel(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +29,8 @@ BYTES_4BIT = Decoder(
     symbol="ef_decoder_bytes_4bit", sources=("ef_decoder_bytes_4bit.c",), code_bytes=96
 )
 BYTES_4BIT_LUT_BYTES = 512
+RUN_ELEMENTS = 15
+"""A run of inputs that is copied costs as much more as so many elements."""
 
 
 def _byte_decoder(encoding: Encoding) -> Decoder:
@@ -102,13 +105,39 @@ def plane_work(geometry: ConvGeometry, strip: int) -> Work:
     )
 
 
+def short_runs(geometry: ConvGeometry) -> int:
+    """What a pixel's short runs of inputs cost beside their elements, in elements.
+
+    With groups or dilation along the row every tap is a run of its own.
+    """
+    if geometry.groups == 1 and geometry.dilation_w == 1:
+        return 0
+    return RUN_ELEMENTS * geometry.k_h * geometry.k_w * geometry.groups
+
+
+def depthwise_form(geometry: ConvGeometry) -> str:
+    """Which loop of a depthwise kernel runs: "3x3", "windows", "dilated"; empty for none."""
+    if not geometry.is_depthwise:
+        return ""
+    if geometry.dilation_h > 1 or geometry.dilation_w > 1:
+        return "dilated"
+    fast = (geometry.k_h, geometry.k_w) == (3, 3) and max(geometry.stride_h, geometry.stride_w) <= 2
+    return "3x3" if fast else "windows"
+
+
+def why_not_form(geometry: ConvGeometry, form: str) -> str:
+    """Why the figures of one form are not a layer's."""
+    found = depthwise_form(geometry)
+    if not found:
+        return "not a depthwise convolution"
+    return "" if found == form else f"its loop is that for {found}"
+
+
 DEPTHWISE = Variant(
     kernel="ef_depthwise_s8",
     sources=(*HEADERS, "ef_depthwise_s8.c"),
     needs_dsp=False,
-    why_not=lambda geometry, proof, encoding: (
-        "" if geometry.is_depthwise else "not a depthwise convolution"
-    ),
+    why_not=lambda geometry, proof, encoding: why_not_form(geometry, "3x3"),
     order=lambda codes, geometry, padding: codes.reshape(-1),
     pack=lambda order, encoding: (
         ("int8_t", order) if encoding.bits == 8 else ("uint8_t", encoded_bytes(order, encoding))
@@ -123,13 +152,27 @@ DEPTHWISE = Variant(
     model=InstructionModel(
         mac=5.0,
         gather=9.0,
-        output=75.0,
+        output=30.0,
         block=150.0,
         decode=dict.fromkeys(range(1, 7), 16.0),
     ),
     in_place=plane_fits_in_place,
     written=lambda geometry, strip: None,
+    plain_multiply_factor=2.0,
 )
+
+
+DEPTHWISE_WINDOWS = replace(
+    DEPTHWISE,
+    why_not=lambda geometry, proof, encoding: why_not_form(geometry, "windows"),
+    model=replace(DEPTHWISE.model, mac=8.2),
+)
+DEPTHWISE_DILATED = replace(
+    DEPTHWISE,
+    why_not=lambda geometry, proof, encoding: why_not_form(geometry, "dilated"),
+    model=replace(DEPTHWISE.model, mac=10.5),
+)
+"""The same kernel where another of its loops runs."""
 
 
 def _pack_reference(order: Int8Array, encoding: Encoding) -> tuple[str, NDArray[np.integer]]:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from edgefactor.export.conv_kernels.costs import InstructionModel, Storage, Work
 from edgefactor.export.conv_kernels.geometry import ConvGeometry, ConvProof
 from edgefactor.export.conv_kernels.packing import BLOCK_CHANNELS, encoded_bytes, four_taps_order
-from edgefactor.export.conv_kernels.portable import CONV, DEPTHWISE
+from edgefactor.export.conv_kernels.portable import CONV, DEPTHWISE, short_runs
 from edgefactor.export.conv_kernels.variants import HEADERS, NO_DECODER, channel_blocks
 from edgefactor.export.encodings.codebook import Encoding
 
@@ -48,7 +48,7 @@ CONV_SWAR = replace(
     work=lambda geometry, strip: Work(
         pixels=_even(geometry.pixels),
         strips=-(-geometry.pixels // strip),
-        gathered=_even(geometry.pixels) * geometry.taps * geometry.groups,
+        gathered=_even(geometry.pixels) * (geometry.taps * geometry.groups + short_runs(geometry)),
     ),
     model=InstructionModel(
         mac=2.75,
@@ -161,6 +161,7 @@ def _plane_bytes(geometry: ConvGeometry, strip: int) -> int:
 
 DEPTHWISE_SWAR = replace(
     DEPTHWISE,
+    plain_multiply_factor=1.0,
     kernel="ef_depthwise_s8_swar",
     sources=(
         *HEADERS,

@@ -61,6 +61,8 @@ class Variant:
         needs_mve: The same for the vector extension.
         needs_plain_multiply: Whether it pays only where nothing multiplies and adds at once.
         encodings: Names of those that it reads.
+        plain_multiply_factor: Where nothing multiplies and adds at once, it takes so many times the
+            estimate, which is for larger cores.
         inline_table_bytes: Per value of a table that lies in front of the weights; 0 if it lies in
             an array of its own.
         why_not: (geometry, proof, encoding) -> why it cannot run the layer, or "".
@@ -101,6 +103,7 @@ class Variant:
     needs_plain_multiply: bool = False
     encodings: tuple[str, ...] = SCALAR_NAMES
     inline_table_bytes: int = 0
+    plain_multiply_factor: float = 1.0
     copies_input: int = 0
 
     def flash_bytes(self, geometry: ConvGeometry, encoding: Encoding) -> int:
