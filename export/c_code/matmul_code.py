@@ -19,6 +19,13 @@ _PACKED_BYTES = 4096
 _DSP_SHIFTS, _DSP_DEPTH = range(1, 23), 2**30 // 255**2
 
 _HEADERS = ("ef_matmul.h", "ef_numerics.h")
+#: What a kernel needs besides, by the end of its name.
+_SOURCES: dict[str, tuple[str, ...]] = {
+    "s8": ("ef_dot_fours.h", "ef_dot_fours.c"),
+    "s8_dsp": ("ef_simd.h", "ef_attributes.h"),
+    "s8_mve": ("ef_mve.h", "ef_conv2d.h", "ef_weights.h"),
+    "s16": ("ef_wide.h",),
+}
 
 
 def _steps(shape: Sequence[int], perm: Sequence[int]) -> list[int]:
@@ -82,9 +89,17 @@ def matmul_code(
     wide = output.dtype is DType.INT16
     if wide:
         batch = [[output.dtype.bytes * step for step in steps] for steps in batch]
-    fast = not wide and target.features.dsp and -shift in _DSP_SHIFTS and depth <= _DSP_DEPTH
+    by_pairs = target.features.dsp and -shift in _DSP_SHIFTS and depth <= _DSP_DEPTH
+    kernel = "s8"
+    if wide:
+        kernel = "s16"
+    elif target.features.mve:
+        kernel = "s8_mve"
+    elif by_pairs:
+        kernel = "s8_dsp"
+    fast = kernel == "s8_dsp"
     padded = -(-depth // 4) * 4
-    # Both kernels pack 4 columns at a time; int16 for SMLAD, bytes with a sum each otherwise.
+    # All kernels pack 4 columns at a time; int16 for SMLAD, bytes with a sum each otherwise.
     column_bytes = 2 * padded if fast else depth + 4
     columns = -(-sizes[-1] // 4) * 4
     tile = min(columns, max(4, _PACKED_BYTES // column_bytes // 4 * 4))
@@ -120,20 +135,13 @@ def matmul_code(
             ctype = f"{tensor.dtype}_t"
             arrays.append(CArray(suffix=label, ctype=ctype, data=codes, section="weights"))
             names.append(Ref(suffix=label))
-    name = "ef_matmul_s8_dsp" if fast else "ef_matmul_s8"
-    if wide:
-        name = "ef_matmul_s16"
+    name = f"ef_matmul_{kernel}"
     call = Call(
         function=name, struct="ef_matmul_args", args=args, inputs=tuple(names), scratch=True
     )
-    sources: tuple[str, ...] = ("ef_dot_fours.h", "ef_dot_fours.c")
-    if fast:
-        sources = ("ef_simd.h", "ef_attributes.h")
-    if wide:
-        sources = ("ef_wide.h",)
     return LayerCode(
         calls=(call,),
-        sources=(*_HEADERS, f"{name}.c", *sources),
+        sources=(*_HEADERS, f"{name}.c", *_SOURCES[kernel]),
         arrays=tuple(arrays),
         scratch_bytes=0 if wide else tile * column_bytes + row_bytes,
         weight_bytes=sum(array.data.nbytes for array in arrays),

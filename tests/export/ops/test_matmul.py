@@ -32,6 +32,8 @@ from tests.tools import require_tool
 
 PLAIN = {rank: tuple(range(rank)) for rank in range(2, 6)}
 DSP = CTarget(features=IsaFeatures(dsp=True, unaligned=True))
+MVE = CTarget(features=IsaFeatures(dsp=True, mve=True, unaligned=True))
+KERNELS = {"ef_matmul_s8": CTarget(), "ef_matmul_s8_dsp": DSP, "ef_matmul_s8_mve": MVE}
 #: Stored shapes, and the permutations of both operands and of the result.
 CASES = [
     ((5, 7), (7, 6), PLAIN[2], PLAIN[2], PLAIN[2]),
@@ -75,15 +77,16 @@ def graph_of_cases() -> tuple[Graph, dict[str, Codes]]:
     return graph_of(cases, tensors), inputs
 
 
-@pytest.mark.parametrize("target", [CTarget(), DSP], ids=["portable", "dsp"])
-def test_layouts_and_sizes(target: CTarget, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_layouts_and_sizes(kernel: str, tmp_path: Path) -> None:
+    target = KERNELS[kernel]
     graph, inputs = graph_of_cases()
     called = {
         call.function
         for op in graph.ops
         for call in ops.family_of(op).layer_code(op, graph, target).calls
     }
-    assert called == {"ef_matmul_s8_dsp" if target is DSP else "ef_matmul_s8"}
+    assert called == {kernel}
     expected = check_everywhere(graph, inputs, tmp_path, target)
     # The arithmetic against real numbers: half a step, and the rounding of the multiplier.
     for op in graph.ops:
