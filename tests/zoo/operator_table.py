@@ -347,8 +347,17 @@ def write_table() -> str:
         "products. MatMul and Gemm with a matrix of weights are dense layers (`ef_dense_s8_dsp`).",
         "A positive factor of scores goes into Softmax. `x * sigmoid(x)` is one table, and so is",
         "`x * hard_sigmoid(x)`. A depthwise convolution whose kernels hold a single 1 is a shift",
-        "(`ef_shift_s8`). Which of ONNX's own",
-        "tests pass is in [onnx-node-tests.md](onnx-node-tests.md).",
+        "(`ef_shift_s8`).",
+        "",
+        "Attention is taken as PyTorch exports it (`scaled_dot_product_attention`,",
+        "`nn.MultiheadAttention`, `nn.TransformerEncoderLayer`, or written out): transposes of heads",
+        "are steps of the product's kernel, and a layer that is sliced into queries, keys and values",
+        "becomes three. A constant mask may hide scores with any large negative number: the range of",
+        "the masked scores ends where all that is hidden in a row weighs less than one code. Layer,",
+        "RMS and group norm that a model writes out as means, roots and products are one operator",
+        "too; their intermediates have 16 to 32 bits.",
+        "",
+        "Which of ONNX's own tests pass is in [onnx-node-tests.md](onnx-node-tests.md).",
     ]
     return "\n".join(lines) + "\n"
 
