@@ -23,6 +23,7 @@ from edgefactor.export.ops.family import Node
 from edgefactor.export.ops.reshape import Reshape, Transpose
 from edgefactor.pipeline.passes.decompose import DECOMPOSED
 from edgefactor.pipeline.passes.fuse_norms import recognise_norms
+from edgefactor.pipeline.passes.neighbours import live_ops
 
 Shape = tuple[int, ...]
 Perm = tuple[int, ...]
@@ -341,15 +342,4 @@ def lower(
         inputs=inputs,
         outputs=outputs,
     )
-    return whole.edit(ops=_live(whole))
-
-
-def _live(graph: Graph) -> tuple[Op, ...]:
-    """The operators that some output depends on, in order."""
-    needed = {port.tensor for port in graph.outputs}
-    kept: list[Op] = []
-    for op in reversed(graph.ops):
-        if needed.intersection(op.outputs):
-            needed.update(op.inputs)
-            kept.append(op)
-    return tuple(reversed(kept))
+    return whole.edit(ops=live_ops(whole))

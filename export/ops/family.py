@@ -270,6 +270,10 @@ class Family(ABC):
         """The type that an input must have; None for that of the operator, or any if it mixes."""
         return None
 
+    def always_wide(self, op: Any) -> bool:
+        """Whether the output is int16 in any case."""
+        return False
+
     def wide_input_rule(self, op: Any, index: int) -> Quantization | None:
         """The quantization that an int16 input must have; None for any."""
         return None

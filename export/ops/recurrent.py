@@ -63,6 +63,9 @@ class RecurrentFamily(Family):
     def widths(self, op: Recurrent) -> tuple[DType, ...]:
         return (DType.INT8, DType.INT16) if op.keeps_state else (DType.INT8,)
 
+    def always_wide(self, op: Recurrent) -> bool:
+        return op.keeps_state
+
     def input_width(self, op: Recurrent, index: int) -> DType | None:
         return {0: DType.INT8, 5: DType.INT16}.get(index)
 

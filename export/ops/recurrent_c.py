@@ -30,6 +30,7 @@ _SOURCES = (
     "ef_conv2d.h",
     "ef_weights.h",
     "ef_numerics.h",
+    "ef_wide.h",
 )
 
 

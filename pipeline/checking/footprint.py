@@ -14,6 +14,7 @@ from edgefactor.export.ir import Graph, Op
 from edgefactor.export.ops import matmul
 from edgefactor.export.ops.conv import Conv2D
 from edgefactor.export.ops.matmul import MatMul
+from edgefactor.export.ops.recurrent_op import Recurrent
 from edgefactor.pipeline.report import Flash, Layer, Ram
 from edgefactor.runtime.emulator import EmulatedRunner
 from edgefactor.runtime.memory import flash_use, ram_use
@@ -116,6 +117,9 @@ def multiply_accumulates(op: Op, graph: Graph) -> int:
     """Products of weights and activations, or of two activations, in one inference."""
     if isinstance(op, MatMul):
         return matmul.multiply_accumulates(op, graph)
+    if isinstance(op, Recurrent):
+        sizes = [graph.tensors[name].elements for name in (op.inputs[1], op.inputs[3])]
+        return graph.tensors[op.inputs[0]].shape[1] * sum(sizes)
     if not isinstance(op, Conv2D):
         return 0
     weights = graph.tensors[op.inputs[1]].shape

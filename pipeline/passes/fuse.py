@@ -19,6 +19,7 @@ from edgefactor.export.ops.elementwise import Add, Mul, Sub
 from edgefactor.export.ops.lookup import Lookup
 from edgefactor.export.ops.reshape import Reshape, Transpose
 from edgefactor.export.validate import validate
+from edgefactor.pipeline.passes.find_scans import find_scans
 from edgefactor.pipeline.passes.fuse_products import absorb_transposes, factor_into_softmax
 from edgefactor.pipeline.passes.fuse_shift import recognise_shifts
 from edgefactor.pipeline.passes.fuse_tables import fuse_tables
@@ -217,6 +218,7 @@ def _join_reshapes(graph: Graph) -> Graph | None:
 
 
 PASSES: tuple[tuple[str, Pass], ...] = (
+    ("find scans", find_scans),
     ("join reshapes", _repeat(_join_reshapes)),
     ("keep last steps", keep_last_steps),
     ("join reshapes once more", _repeat(_join_reshapes)),

@@ -16,7 +16,7 @@ def carries_states(graph: Graph) -> frozenset[str]:
     states: set[str] = set()
     for op in graph.ops:
         activations = [name for name in op.inputs if graph.tensors[name].data is None]
-        computes = isinstance(op, Recurrent) and op.keeps_state
+        computes = ops.family_of(op).always_wide(op)
         moves = _only_moves(op) and states.issuperset(activations)
         if computes or moves:
             found.add(op.name)

@@ -7,6 +7,8 @@
 
 #include <stdint.h>
 
+#include "ef_wide.h"
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -24,19 +26,8 @@ extern const uint16_t ef_gates_knots[256];
 int32_t ef_gates_logistic(const ef_curve *curve, int32_t value);
 int32_t ef_gates_tanh(const ef_curve *curve, int32_t value);
 
-/* value1 * value2 / 2^bits as MUL on int16 rounds and saturates it. bits in 2..31. */
+/* first * second / 2^bits as MUL on int16 rounds and saturates it. bits in 2..31. */
 int32_t ef_gates_product(int32_t first, int32_t second, int32_t bits);
-
-static inline int32_t ef_saturate_s16(int32_t value)
-{
-#if defined(__ARM_FEATURE_SAT) && defined(__GNUC__)
-    int32_t result;
-    __asm__("ssat %0, #16, %1" : "=r"(result) : "r"(value));
-    return result;
-#else
-    return value > INT16_MAX ? INT16_MAX : value < INT16_MIN ? INT16_MIN : value;
-#endif
-}
 
 #ifdef __cplusplus
 }

@@ -14,6 +14,7 @@ from edgefactor.export.ops.conv import Conv2D
 from edgefactor.export.ops.recurrent_op import Recurrent
 from edgefactor.export.ops.requantize import Requantize
 from edgefactor.export.ops.reshape import Transpose
+from edgefactor.export.ops.scan import Scan
 from edgefactor.export.ops.shift import Shift
 from edgefactor.export.ops.table import Table
 from edgefactor.export.serialize import from_json, to_json
@@ -31,6 +32,7 @@ OTHERS: tuple[Op, ...] = (
         gate_zero_point=-3,
     ),
     Requantize(name="again", inputs=("x",), outputs=("y",)),
+    Scan(name="scan", inputs=("x", "w"), outputs=("y",), reverse=True),
     Shift(name="move", inputs=("x",), outputs=("y",), moves=((0, 1), (-1, 0))),
     Table(name="curve", inputs=("x",), outputs=("y",), expression="x 2 mul exp"),
     Transpose(name="turn", inputs=("x",), outputs=("y",), perm=(0, 2, 1)),

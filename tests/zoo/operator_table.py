@@ -128,6 +128,10 @@ def _of_truth(kind: str) -> Example:
     return add
 
 
+def _cumulative(net: Network, x: str, z: str) -> str:
+    return net.node("CumSum", [x, net.constant(np.array(1, np.int64))], net.shape(x))
+
+
 #: ONNX operator -> shape of its input and what adds it.
 EXAMPLES: dict[str, tuple[tuple[int, ...], Example]] = {
     "Abs": (_MAP, _same("Abs")),
@@ -157,6 +161,7 @@ EXAMPLES: dict[str, tuple[tuple[int, ...], Example]] = {
             "ConvTranspose", [x, net.normal(4, 2, 2, 2)], (1, 2, 12, 12), strides=[2, 2]
         ),
     ),
+    "CumSum": (_MAP, _cumulative),
     "DepthToSpace": (_MAP, _to("DepthToSpace", (1, 1, 12, 12), blocksize=2)),
     "Div": (
         _MAP,
