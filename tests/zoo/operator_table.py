@@ -360,7 +360,9 @@ def write_table() -> str:
         "and values becomes three. A constant mask may hide scores with any large negative",
         "number: the range of the masked scores ends where all that is hidden in a row weighs",
         "less than one code. Layer, RMS and group norm that a model writes out as means, roots",
-        "and products are one operator too; their intermediates have 16 to 32 bits.",
+        "and products are one operator too; their intermediates have 16 to 32 bits. Loops of",
+        "h = a * h + b over a sequence, which exporters unroll, are one operator with 16-bit",
+        "states (`ef_scan_s16`).",
         "",
         "Which of ONNX's own tests pass is in [onnx-node-tests.md](onnx-node-tests.md).",
     ]
