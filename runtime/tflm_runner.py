@@ -12,6 +12,9 @@ import numpy as np
 from edgefactor.errors import DataError, MissingToolError, ToolError
 from edgefactor.runtime.sample_runner import Array, SampleRunner
 
+MOST_TENSORS = 1000
+"""Computed tensors that TFLM can preserve: its planner takes 1024 buffers, scratch included."""
+
 _SPARE_BYTES = 2**20
 """For TFLM's own structures. When the arena is too small the package ends the whole process, so
 the estimate is generous."""
@@ -21,7 +24,11 @@ _TENSOR_BYTES = 512
 
 
 class TflmRunner(SampleRunner):
-    """Runs a TFLite model with TFLM's interpreter, every tensor preserved."""
+    """Runs a TFLite model with TFLM's interpreter.
+
+    Attributes:
+        keeps_tensors: Whether every tensor can be had: of very long models only the outputs.
+    """
 
     def __init__(self, model: Path | bytes) -> None:
         """Load the model.
@@ -42,17 +49,23 @@ class TflmRunner(SampleRunner):
             ) from error
         self.name = f"tflm (tflite-micro {metadata.version('tflite-micro')})"
         content = model.read_bytes() if isinstance(model, Path) else model
-        subgraphs = runtime.convert_bytearray_to_object(bytearray(content)).subgraphs
+        stored = runtime.convert_bytearray_to_object(bytearray(content))
+        subgraphs = stored.subgraphs
         graph = subgraphs[0]
         tensors = list(graph.tensors)
         every = [tensor for subgraph in subgraphs for tensor in subgraph.tensors]
         self._index = {_name(tensor): index for index, tensor in enumerate(tensors)}
         arena_bytes = _SPARE_BYTES + 2 * sum(_tensor_bytes(tensor) for tensor in every)
+        computed = sum(stored.buffers[tensor.buffer].data is None for tensor in every)
+        self.keeps_tensors = computed <= MOST_TENSORS
+        config = runtime.InterpreterConfig
         try:
             self._interpreter = runtime.Interpreter.from_bytes(
                 content,
                 arena_size=arena_bytes,
-                intrepreter_config=runtime.InterpreterConfig.kPreserveAllTensors,
+                intrepreter_config=config.kPreserveAllTensors
+                if self.keeps_tensors
+                else config.kAllocationRecording,
             )
         except RuntimeError as error:
             raise ToolError(
@@ -67,6 +80,14 @@ class TflmRunner(SampleRunner):
         details = self._interpreter.get_input_details(index)
         return tuple(int(size) for size in details["shape"]), np.dtype(details["dtype"])
 
+    def run(
+        self, inputs: Mapping[str, Array], tensors: Sequence[str] | None = None
+    ) -> dict[str, Array]:
+        """Run all samples; see ``Runner``. Of ``tensors`` those that it keeps are returned."""
+        if tensors is not None and not self.keeps_tensors:
+            tensors = [name for name in tensors if name in self.outputs]
+        return super().run(inputs, tensors)
+
     def _infer(self, sample: Mapping[str, Array], tensors: Sequence[str]) -> list[Array]:
         unknown = [name for name in tensors if name not in self._index]
         if unknown:
@@ -79,6 +100,8 @@ class TflmRunner(SampleRunner):
             raise ToolError(
                 "TensorFlow Lite Micro cannot run the model", where=self.name, found=str(error)
             ) from error
+        if not self.keeps_tensors:
+            return [np.array(self._interpreter.get_output(self.outputs.index(n))) for n in tensors]
         # A copy: the array lies in the interpreter's arena.
         return [
             np.array(self._interpreter.GetTensor(self._index[name], 0)["tensor_data"])

@@ -1,6 +1,7 @@
 """ONNX Runtime, LiteRT and TFLM behind one interface."""
 
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +10,13 @@ import pytest
 from onnx import TensorProto, helper
 
 from edgefactor.errors import DataError, MissingToolError, ToolError
+from edgefactor.export.ops.lookup import Lookup
+from edgefactor.export.tflite_writer import write_tflite
 from edgefactor.runtime.litert_runner import LiteRtRunner
 from edgefactor.runtime.onnxruntime_runner import OnnxRuntimeRunner
 from edgefactor.runtime.sample_runner import Runner
-from edgefactor.runtime.tflm_runner import TflmRunner
+from edgefactor.runtime.tflm_runner import MOST_TENSORS, TflmRunner
+from tests.export.ops.every_runtime import activation, graph_of, last_only, quantization
 from tests.runtime.tiny_tflite import SHAPES, tiny_tflite
 
 IMAGES = np.random.default_rng(3).integers(-128, 128, (6, 4, 6, 3), dtype=np.int8)
@@ -44,6 +48,24 @@ def test_tflm_equals_litert_reference(tmp_path: Path) -> None:
     found = TflmRunner(path).run({"image": IMAGES}, list(SHAPES))
     for name in SHAPES:
         np.testing.assert_array_equal(found[name], expected[name])
+
+
+def test_tflm_gives_the_outputs_of_a_model_too_long_to_preserve() -> None:
+    count = MOST_TENSORS + 100
+    names = [f"t{index}" for index in range(count)]
+    ops = [
+        Lookup(name=after, inputs=(before,), outputs=(after,), function="neg")
+        for before, after in pairwise(names)
+    ]
+    codes = np.arange(-100, 100, dtype=np.int8)[None]
+    # Negated an odd number of times, at a scale and zero point at which nothing rounds.
+    scale = quantization(0.5, 0)
+    graph = last_only(graph_of([(op, scale) for op in ops], [activation("t0", (1, 200), scale)]))
+    runner = TflmRunner(write_tflite(graph))
+    assert not runner.keeps_tensors
+    found = runner.run({"t0": codes[None]}, names)
+    assert list(found) == [names[-1]]
+    np.testing.assert_array_equal(found[names[-1]].reshape(codes.shape), -codes)
 
 
 def test_litert_default_returns_what_it_keeps() -> None:
