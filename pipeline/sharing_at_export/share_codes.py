@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 
 from edgefactor.errors import OptionError
 from edgefactor.export import numerics
-from edgefactor.export.ir import Graph, Tensor, constant
+from edgefactor.export.ir import DType, Graph, Tensor, constant
 from edgefactor.export.onnx_writer import real_name, write_onnx
 from edgefactor.export.ops.conv import Conv2D
+from edgefactor.export.ops.requantize import Requantize
 from edgefactor.pipeline.calibrate import Sample
 
 Floats = NDArray[np.float64]
@@ -156,6 +157,8 @@ def change_codes(
 ) -> Graph:
     """Give layers other weight codes and take the mean error out by their biases.
 
+    Layers on 16-bit activations are left as they are: their kernels read plain weights.
+
     Args:
         graph: int8 Graph.
         moments: Of the input of each convolution, by tensor name.
@@ -177,11 +180,14 @@ def change_codes(
             )
     tensors = dict(graph.tensors)
     for op in layers:
+        if graph.tensors[op.inputs[0]].dtype is DType.INT16:
+            continue
         if any(fnmatch(op.name, pattern) for pattern in keep):
             continue
         codes = tensors[op.inputs[1]]
         old = np.asarray(codes.values, np.int64)
-        cost = _importance(op, codes, moments[op.inputs[0]])
+        seen = _observed(graph, op.inputs[0], moments)
+        cost = _importance(op, codes, seen)
         # Weights of inputs that are always 0 count a little; sums must not lose them.
         cost = np.maximum(cost, _LEAST_COST * cost.mean() or 1.0)
         new = change(op, old, cost)
@@ -189,8 +195,17 @@ def change_codes(
             continue
         tensors[codes.name] = constant(codes.name, new.astype(np.int8), codes.quantization)
         bias = tensors[op.inputs[2]]
-        tensors[bias.name] = _corrected(op, graph, codes, bias, new - old, moments[op.inputs[0]])
+        tensors[bias.name] = _corrected(op, graph, codes, bias, new - old, seen)
     return graph.edit(tensors=tensors)
+
+
+def _observed(graph: Graph, tensor: str, moments: Mapping[str, Moments]) -> Moments:
+    """Those of a tensor, or of what it is a copy of at another scale or in another width."""
+    producer = graph.producer(tensor)
+    while tensor not in moments and isinstance(producer, Requantize):
+        tensor = producer.inputs[0]
+        producer = graph.producer(tensor)
+    return moments[tensor]
 
 
 def _corrected(

@@ -14,6 +14,7 @@ from edgefactor.export.reference import run_samples
 from edgefactor.export.validate import validate
 from edgefactor.pipeline.calibrate import calibrate
 from edgefactor.pipeline.quantize import quantize
+from edgefactor.pipeline.sharing_at_export.share_codes import observe_inputs, share_codes
 from edgefactor.pipeline.widths.choice import WANTED_DB, Widths, choose_widths, recorded_widths
 from edgefactor.pipeline.widths.sensitivity import decibels, noise_ratios
 from edgefactor.runtime.onnxruntime_runner import OnnxRuntimeRunner
@@ -146,3 +147,18 @@ def test_noise_that_widening_cannot_help() -> None:
     integer, widths = chosen(graph)
     assert widths is None
     assert wide_tensors(integer) == set()
+
+
+def test_weights_are_shared_where_activations_stay_in_8_bits(stream: Graph) -> None:
+    integer, _ = chosen(stream)
+    name = stream.inputs[0].name
+    moments = observe_inputs(stream, [{name: row[None]} for row in samples(4, 1)])
+    shared = share_codes(integer, moments, values=4)
+    kinds = set()
+    for op in shared.ops:
+        if isinstance(op, Conv2D):
+            codes = np.unique(np.asarray(shared.tensors[op.inputs[1]].values))
+            wide = shared.tensors[op.inputs[0]].dtype is DType.INT16
+            assert (len(codes) > 4) == wide
+            kinds.add(wide)
+    assert kinds == {True, False}
