@@ -18,25 +18,31 @@ from edgefactor.pipeline.sharing_at_export.share_codes import observe_inputs, sh
 from edgefactor.pipeline.widths.choice import WANTED_DB, Widths, choose_widths, recorded_widths
 from edgefactor.pipeline.widths.sensitivity import decibels, noise_ratios
 from edgefactor.runtime.onnxruntime_runner import OnnxRuntimeRunner
-from examples.zoo.residual_stream import INPUT_SHAPE, residual_stream
+from examples.zoo.prepare import build, draw
+from examples.zoo.residual_stream import INPUT_SHAPE
 from tests.export.graphs import lowered
 
 Samples = NDArray[np.float32]
-BLOCKS = 3
+BLOCKS = 6
+Choice = tuple[Graph, Widths | None]
 
 
 def samples(count: int, seed: int) -> Samples:
-    generator = np.random.default_rng(seed)
-    return generator.standard_normal((count, *INPUT_SHAPE[1:])).astype(np.float32)
+    torch.manual_seed(seed)
+    return draw("residual_stream", count).numpy()
 
 
 @pytest.fixture(scope="module")
 def stream() -> Graph:
-    torch.manual_seed(0)
-    return lowered(residual_stream(blocks=BLOCKS), INPUT_SHAPE).graph
+    return lowered(build("residual_stream"), INPUT_SHAPE).graph
 
 
-def chosen(graph: Graph, **options: bool) -> tuple[Graph, Widths | None]:
+@pytest.fixture(scope="module")
+def choice(stream: Graph) -> Choice:
+    return chosen(stream)
+
+
+def chosen(graph: Graph, **options: bool) -> Choice:
     name = graph.inputs[0].name
     data = samples(16, 1)
     feeds = [{name: row[None]} for row in data]
@@ -65,20 +71,20 @@ def wide_tensors(graph: Graph) -> set[str]:
     return {t.name for t in graph.activations if t.dtype is DType.INT16}
 
 
-def test_the_stream_is_widened_and_little_else(stream: Graph) -> None:
-    integer, widths = chosen(stream)
+def test_the_stream_is_widened_and_little_else(stream: Graph, choice: Choice) -> None:
+    integer, widths = choice
     assert widths is not None
     validate(integer, "test", quantized=True)
-    assert widths.int8_sqnr_db < 10
-    assert integer_sqnr(stream, chosen_int8(stream)) < 10
+    assert widths.int8_sqnr_db < 16
+    assert integer_sqnr(stream, chosen_int8(stream)) < 16
     assert widths.sqnr_db >= WANTED_DB
     assert integer_sqnr(stream, integer) >= WANTED_DB - 1
     wide = wide_tensors(integer)
     sums = [op for op in stream.ops if isinstance(op, Add)]
     assert len(sums) == BLOCKS
-    assert all(op.outputs[0] in wide for op in sums)
+    assert sum(op.outputs[0] in wide for op in sums) >= BLOCKS // 2
     narrow = [op for op in integer.ops if isinstance(op, Conv2D) and op.outputs[0] not in wide]
-    assert len(narrow) >= 2 * BLOCKS - 2
+    assert len(narrow) > BLOCKS
     ports = (*integer.inputs, *integer.outputs)
     assert all(integer.tensors[port.tensor].dtype is DType.INT8 for port in ports)
 
@@ -88,8 +94,8 @@ def chosen_int8(graph: Graph) -> Graph:
     return quantize(graph, calibrate(graph, feeds, method="percentile"))
 
 
-def test_the_report_names_each_tensor_and_why(stream: Graph) -> None:
-    integer, widths = chosen(stream)
+def test_the_report_names_each_tensor_and_why(choice: Choice) -> None:
+    integer, widths = choice
     assert widths is not None
     found = recorded_widths(integer)
     assert found is not None
@@ -104,8 +110,8 @@ def test_the_report_names_each_tensor_and_why(stream: Graph) -> None:
     assert f"{worst['int8_sqnr_db']:.1f} dB" in worst["reason"]
 
 
-def test_the_same_choice_again(stream: Graph) -> None:
-    first, second = chosen(stream)[0], chosen(stream)[0]
+def test_the_same_choice_again(stream: Graph, choice: Choice) -> None:
+    first, second = choice[0], chosen(stream)[0]
     assert first.metadata == second.metadata
     assert [op.name for op in first.ops] == [op.name for op in second.ops]
 
@@ -149,8 +155,8 @@ def test_noise_that_widening_cannot_help() -> None:
     assert wide_tensors(integer) == set()
 
 
-def test_weights_are_shared_where_activations_stay_in_8_bits(stream: Graph) -> None:
-    integer, _ = chosen(stream)
+def test_weights_are_shared_where_activations_stay_in_8_bits(stream: Graph, choice: Choice) -> None:
+    integer, _ = choice
     name = stream.inputs[0].name
     moments = observe_inputs(stream, [{name: row[None]} for row in samples(4, 1)])
     shared = share_codes(integer, moments, values=4)
