@@ -24,7 +24,13 @@ from edgefactor.export.c_code.layer_code import (
     Ref,
     ScratchChoice,
 )
-from edgefactor.export.conv_kernels.costs import ARGS_BYTES, CHANNEL_BYTES
+from edgefactor.export.conv_kernels.channels import (
+    PACKED_BYTES,
+    PLAIN_BYTES,
+    can_pack,
+    channel_tables,
+)
+from edgefactor.export.conv_kernels.costs import ARGS_BYTES
 from edgefactor.export.conv_kernels.dsp import (
     CONV_DSP,
     DENSE_DSP,
@@ -129,7 +135,7 @@ class _Layer:
     codes: Int8Array
     proof: ConvProof
     multipliers: NDArray[np.int32]
-    shifts: NDArray[np.int32]
+    shifts: NDArray[np.int8]
 
 
 def choose_conv(
@@ -195,7 +201,7 @@ def choose_conv(
         )
     chosen = _best(usable, optimize)
     others = tuple(_option(item) for item in considered if item is not chosen)
-    return _build(chosen, layer, input_name, (chosen.option, *others), scratch_limit)
+    return _build(chosen, layer, input_name, (chosen.option, *others), scratch_limit, features)
 
 
 def _consider(
@@ -236,7 +242,7 @@ def _consider(
                 option=replace(
                     option,
                     flash_bytes=variant.flash_bytes(geometry, encoding)
-                    + CHANNEL_BYTES * geometry.out_c
+                    + _channel_bytes(layer, variant, features) * geometry.out_c
                     + ARGS_BYTES,
                     instructions=round(
                         variant.estimate(geometry, encoding, strip)
@@ -261,6 +267,19 @@ def _distinct(
         if key not in found or isinstance(item, _Candidate):
             found[key] = item
     return tuple(found.values())
+
+
+def _packs(variant: Variant, features: IsaFeatures) -> bool:
+    """Whether a kernel's tables are packed: on targets where all kernels can read that."""
+    return variant.packs_channels and not (features.plain_multiply or features.mve)
+
+
+def _channel_bytes(layer: _Layer, variant: Variant, features: IsaFeatures) -> int:
+    """Flash of one channel's numbers; a kernel changes its bias by too little to matter here."""
+    packs = _packs(variant, features) and can_pack(
+        layer.proof.folded_bias, layer.multipliers, layer.shifts
+    )
+    return PACKED_BYTES if packs else PLAIN_BYTES
 
 
 def _option(item: _Candidate | Alternative) -> Alternative:
@@ -290,6 +309,7 @@ def _build(
     input_name: str,
     alternatives: tuple[Alternative, ...],
     scratch_limit: int,
+    features: IsaFeatures,
 ) -> LayerCode:
     """Packs the operands and lays out the scratch of the chosen option."""
     variant, encoding, geometry = chosen.variant, chosen.encoding, layer.geometry
@@ -299,18 +319,18 @@ def _build(
     layout = variant.scratch(geometry, encoding, chosen.strip)
     sums = layer.codes.reshape(geometry.out_c, -1).sum(axis=1, dtype=np.int32)
     bias = layer.proof.folded_bias - variant.input_offset * sums
+    channels = channel_tables(bias, layer.multipliers, layer.shifts, pack=variant.packs_channels)
     arrays = [
         CArray(suffix="weights", ctype=ctype, data=data, section="weights"),
-        CArray(suffix="bias", ctype="int32_t", data=bias),
-        CArray(suffix="multiplier", ctype="int32_t", data=layer.multipliers),
-        CArray(suffix="shift", ctype="int8_t", data=layer.shifts),
+        *channels.arrays,
     ]
     choices = tuple(
         _scratch_choice(variant, geometry, encoding, strip)
         for strip in variant.strip_choices(geometry, encoding, scratch_limit)
     )
     has_table = bool(encoding.table) and not variant.inline_table_bytes
-    table = table_bytes(encoding, variant.value_offset)[: None if has_table else 0]
+    stored = variant.table_values or None if has_table else 0
+    table = table_bytes(encoding, variant.value_offset)[:stored]
     if has_table:
         arrays.append(CArray(suffix="table", ctype="uint8_t", data=table, section="weights"))
     weights: dict[str, CValue] = {
@@ -332,6 +352,7 @@ def _build(
         **geometry.window_fields,
         "groups": geometry.groups,
         **geometry.range_fields,
+        "packed": channels.packed,
     }
     call = Call(
         function=variant.kernel,

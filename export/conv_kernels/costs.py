@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from edgefactor.export.conv_kernels.geometry import ConvGeometry
 from edgefactor.export.encodings.codebook import Encoding
 
-CHANNEL_BYTES = 9  # bias, multiplier, shift
-ARGS_BYTES = 72  # ef_conv2d_args
+ARGS_BYTES = 76  # ef_conv2d_args
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -45,7 +45,8 @@ PAIRS_4BIT = Decoder(
     symbol="ef_decoder_pairs_4bit", sources=("ef_decoder_pairs_4bit.c",), code_bytes=112
 )
 PAIRS_4BIT_LUT_BYTES = 1024
-O8_SOURCES = (*HEADERS, "ef_simd.h", "ef_o8.h", "ef_o8_block.c")
+CLAMP_SOURCES = ("ef_clamp_outputs.h", "ef_clamp_outputs.c")
+O8_SOURCES = (*HEADERS, *CLAMP_SOURCES, "ef_simd.h", "ef_o8.h", "ef_o8_block.c")
 STRIP_SOURCES = (*O8_SOURCES, "ef_gather.h", "ef_o8_expand.c", "ef_o8_pairs.c")
 DENSE_SOURCES = (*O8_SOURCES, "ef_o8_expand_input.c")
 O8_DECODE = {1: 7.0, 2: 7.0, 3: 7.0, 4: 1.9, 5: 8.0, 6: 8.0}
@@ -235,7 +236,14 @@ def _why_not_pairs(geometry: ConvGeometry, proof: ConvProof, encoding: Encoding)
 DENSE_PAIRS_DSP = replace(
     DENSE_DSP,
     kernel="ef_dense_s8_pairs_dsp",
-    sources=(*DENSE_SOURCES, "ef_pairs_single.c", "ef_dense_s8_pairs_dsp.c"),
+    sources=(
+        *DENSE_SOURCES,
+        "ef_dense_dsp.h",
+        "ef_dense_finish.c",
+        "ef_pairs.h",
+        "ef_pairs_dot.c",
+        "ef_dense_s8_pairs_dsp.c",
+    ),
     why_not=_why_not_pairs,
     order=lambda codes, geometry, padding: pair_order(codes, padding),
     storage=lambda geometry, encoding: replace(
@@ -243,7 +251,7 @@ DENSE_PAIRS_DSP = replace(
     ),
     decoder=lambda encoding: PAIRS_4BIT,
     model=InstructionModel(
-        mac=1.6, gather=2.0, output=12.0, block=100.0, decode={4: 0.0}, lut=900.0
+        mac=1.57, gather=2.0, output=20.0, block=25.0, decode={4: 0.0}, lut=900.0
     ),
 )
 
@@ -262,6 +270,7 @@ DEPTHWISE_DSP = Variant(
     kernel="ef_depthwise_s8_dsp",
     sources=(
         *HEADERS,
+        *CLAMP_SOURCES,
         "ef_simd.h",
         "ef_plane.h",
         "ef_plane_3x3.c",

@@ -102,6 +102,7 @@ DENSE_DIGITS_DSP = replace(
     sources=(
         *DENSE_SOURCES,
         "ef_dense_dsp.h",
+        "ef_dense_finish.c",
         "ef_digits.h",
         "ef_digits_dot.c",
         "ef_dense_s8_digits_dsp.c",
@@ -109,6 +110,7 @@ DENSE_DIGITS_DSP = replace(
     why_not=partial(_why_not_digits, bits=4),
     order=lambda codes, geometry, padding: digit_order(codes, padding, 4),
     pack=lambda order, encoding: ("uint32_t", digit_words(order, encoding)),
+    table_values=2,
     storage=_digit_storage,
     decoder=lambda encoding: NO_DECODER,
     model=InstructionModel(
@@ -123,6 +125,7 @@ DENSE_DIGITS_2BIT_DSP = replace(
     sources=(
         *DENSE_SOURCES,
         "ef_dense_dsp.h",
+        "ef_dense_finish.c",
         "ef_digits.h",
         "ef_digits_2bit_dot.c",
         "ef_dense_s8_digits_2bit_dsp.c",
@@ -206,6 +209,7 @@ DENSE_VECTORS_DSP = replace(
     sources=(
         *DENSE_SOURCES,
         "ef_dense_dsp.h",
+        "ef_dense_finish.c",
         "ef_vectors.h",
         "ef_vectors_dot.c",
         "ef_dense_s8_vectors_dsp.c",

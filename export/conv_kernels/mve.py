@@ -99,6 +99,7 @@ CONV_MVE = Variant(
     ),
     in_place=strip_fits_in_place,
     written=flat_strips,
+    packs_channels=False,
 )
 
 
@@ -141,6 +142,7 @@ DENSE_4BIT_MVE = Variant(
     # The whole input is copied out first.
     in_place=lambda geometry: geometry.out_c <= geometry.taps,
     written=flat_strips,
+    packs_channels=False,
 )
 
 # ---- depthwise -----------------------------------------------------------------------------------
@@ -205,4 +207,5 @@ DEPTHWISE_MVE = Variant(
     ),
     in_place=_fits_in_place,
     written=lambda geometry, strip: None,
+    packs_channels=False,
 )

@@ -39,6 +39,7 @@ CONV_SWAR = replace(
         "ef_conv2d_s8_swar.c",
     ),
     needs_plain_multiply=True,
+    packs_channels=False,
     why_not=lambda geometry, proof, encoding: (
         "one pixel is no pair" if geometry.pixels == 1 else proof.doubled
     ),
@@ -75,6 +76,7 @@ DENSE_SWAR = replace(
         "ef_dense_s8_swar.c",
     ),
     needs_plain_multiply=True,
+    packs_channels=False,
     why_not=lambda geometry, proof, encoding: (
         proof.doubled if geometry.is_dense else "not a dense layer"
     ),
@@ -173,6 +175,7 @@ DEPTHWISE_SWAR = replace(
         "ef_depthwise_s8_swar.c",
     ),
     needs_plain_multiply=True,
+    packs_channels=False,
     why_not=lambda geometry, proof, encoding: _why_not_3x3(geometry, proof),
     input_offset=0,
     strip_bytes=_plane_bytes,

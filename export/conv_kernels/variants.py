@@ -26,7 +26,7 @@ from edgefactor.export.encodings.codebook import SCALAR_NAMES, Encoding, Int8Arr
 # before, and no more than this share of its instructions.
 CHOICE_STEP, CHOICE_GAIN = 1.1, 0.998
 
-HEADERS = ("ef_numerics.h", "ef_weights.h", "ef_conv2d.h")
+HEADERS = ("ef_numerics.h", "ef_weights.h", "ef_conv2d.h", "ef_channel.h")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +77,8 @@ class Variant:
         decoder: encoding -> the decoder to link.
         model: Instruction estimates.
         in_place: geometry -> whether the output may lie on the input.
+        table_values: How many values of a table are stored; 0 for all.
+        packs_channels: Whether it reads packed tables of biases, multipliers and shifts.
         copies_input: Bytes of the strip for each one of the input, if the kernel first of all
             copies the whole input there, front to back; 0 if it does not.
         written: (geometry, strip pixels) -> output pixels that are complete after each strip, in
@@ -104,13 +106,15 @@ class Variant:
     encodings: tuple[str, ...] = SCALAR_NAMES
     inline_table_bytes: int = 0
     plain_multiply_factor: float = 1.0
+    table_values: int = 0
+    packs_channels: bool = True
     copies_input: int = 0
 
     def flash_bytes(self, geometry: ConvGeometry, encoding: Encoding) -> int:
         """Weights with their table, and the decoder's code."""
         return (
             encoding.data_bytes(self.storage(geometry, encoding).codes)
-            + len(encoding.table) * max(1, self.inline_table_bytes)
+            + (self.table_values or len(encoding.table)) * max(1, self.inline_table_bytes)
             + self.decoder(encoding).code_bytes
         )
 

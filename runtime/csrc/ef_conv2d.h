@@ -18,8 +18,8 @@ extern "C" {
 
 typedef struct ef_conv2d_args {
     ef_weights weights;
-    const int32_t *bias;       /* [out_c], with -in_zero_point * sum(weights) folded in, and what
-                                * a kernel asks for below */
+    const void *bias;          /* int32_t [out_c], with -in_zero_point * sum(weights) folded in, and
+                                * what a kernel asks for below */
     const int32_t *multiplier; /* [out_c], in [2^30, 2^31) */
     const int8_t *shift;       /* [out_c], > 0 is to the left */
     uint32_t tile_offset;      /* where decoded weights go in scratch, in bytes */
@@ -34,7 +34,9 @@ typedef struct ef_conv2d_args {
     uint16_t groups;
     int16_t in_zero_point;     /* the value of padding */
     int16_t out_zero_point;
-    int16_t clamp_min, clamp_max;
+    int8_t clamp_min, clamp_max;
+    uint8_t packed;            /* not 0: the three tables are packed (ef_channel.h), which kernels
+                                * read but for those named _swar, _sums and _mve */
 } ef_conv2d_args;
 
 /* Dense, or 1x1 without padding or groups, with sparse weights (ef_sparse.h): computes only with

@@ -1,3 +1,4 @@
+#include "ef_channel.h"
 #include "ef_conv2d.h"
 #include "ef_dot_fours.h"
 #include "ef_numerics.h"
@@ -83,14 +84,13 @@ static int32_t gather(const ef_conv2d_args *a, const int8_t *in, uint32_t pixel,
 static void finish_block(const ef_conv2d_args *a, uint32_t oc, uint32_t count, const int32_t *acc,
                          int32_t offset, int8_t *out)
 {
-    const int32_t *bias = a->bias + oc;
-    const int32_t *multiplier = a->multiplier + oc;
-    const int8_t *shift = a->shift + oc;
+    const ef_channels tables = ef_channels_of(a);
     const int32_t zero_point = a->out_zero_point;
     const int32_t low = a->clamp_min;
     const int32_t high = a->clamp_max;
     for (int8_t *end = out + count; out != end; out++) {
-        const int32_t scaled = ef_requantize(*bias++ + *acc++ - offset, *multiplier++, *shift++);
+        const ef_channel c = ef_channel_at(&tables, oc++);
+        const int32_t scaled = ef_requantize(c.bias + *acc++ - offset, c.multiplier, c.shift);
         *out = ef_clamp_s8(scaled + zero_point, low, high);
     }
 }

@@ -1,6 +1,6 @@
+#include "ef_clamp_outputs.h"
 #include "ef_conv2d.h"
 #include "ef_gather.h"
-#include "ef_numerics.h"
 #include "ef_o8.h"
 
 /* What every strip of one call shares. */
@@ -93,13 +93,6 @@ static void run_ragged(ef_o8_block *block, const uint32_t *weights, const uint32
     }
 }
 
-static void clamp(const ef_conv2d_args *a, int8_t *out, uint32_t count)
-{
-    for (int8_t *end = out + count; out != end; out++) {
-        *out = ef_clamp_s8(*out, a->clamp_min, a->clamp_max);
-    }
-}
-
 void ef_conv2d_s8_dsp(const ef_conv2d_args *a, const int8_t *in, int8_t *out, void *scratch)
 {
     const ef_weights *weights = &a->weights;
@@ -157,8 +150,6 @@ void ef_conv2d_s8_dsp(const ef_conv2d_args *a, const int8_t *in, int8_t *out, vo
                 first += tile_codes;
             }
         }
-        if (a->clamp_min > -128 || a->clamp_max < 127) {
-            clamp(a, target, n * a->out_c);
-        }
+        ef_clamp_outputs(a, target, n * a->out_c);
     }
 }

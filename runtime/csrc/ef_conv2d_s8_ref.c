@@ -1,3 +1,4 @@
+#include "ef_channel.h"
 #include "ef_conv2d.h"
 #include "ef_huffman.h"
 #include "ef_numerics.h"
@@ -20,7 +21,7 @@ static int32_t accumulate(const ef_conv2d_args *a, const int8_t *in, int32_t oy,
     const int32_t group_in_c = a->in_c / a->groups;
     const int32_t first_c = oc / (a->out_c / a->groups) * group_in_c;
     const int32_t taps = a->kernel_h * a->kernel_w * group_in_c;
-    int32_t acc = a->bias[oc];
+    int32_t acc = ef_channel_of(a, (uint32_t)oc).bias;
     for (int32_t ky = 0; ky < a->kernel_h; ky++) {
         for (int32_t kx = 0; kx < a->kernel_w; kx++) {
             const int32_t y = oy * a->stride_h + ky * a->dilation_h - a->pad_top;
@@ -45,7 +46,8 @@ void ef_conv2d_s8_ref(const ef_conv2d_args *a, const int8_t *in, int8_t *out, vo
         for (int32_t ox = 0; ox < a->out_w; ox++) {
             for (int32_t oc = 0; oc < a->out_c; oc++) {
                 const int32_t acc = accumulate(a, in, oy, ox, oc);
-                const int32_t scaled = ef_requantize(acc, a->multiplier[oc], a->shift[oc]);
+                const ef_channel c = ef_channel_of(a, (uint32_t)oc);
+                const int32_t scaled = ef_requantize(acc, c.multiplier, c.shift);
                 *out++ = ef_clamp_s8(scaled + a->out_zero_point, a->clamp_min, a->clamp_max);
             }
         }

@@ -1,6 +1,6 @@
+#include "ef_clamp_outputs.h"
 #include "ef_conv2d.h"
 #include "ef_gather.h"
-#include "ef_numerics.h"
 #include "ef_o8.h"
 
 /* A run of output pixels in one row, cut into two halves. The strip holds the input columns that a
@@ -109,11 +109,7 @@ void ef_conv2d_s8_rows_dsp(const ef_conv2d_args *a, const int8_t *in, int8_t *ou
             r.columns = ((int32_t)r.half - 1) * a->stride_w + a->kernel_w;
             fill_strip(a, in, oy, ox, &r, rows, strip);
             convolve_run(a, &r, strip, scratch, out);
-            if (a->clamp_min > -128 || a->clamp_max < 127) {
-                for (int8_t *end = out + r.pixels * a->out_c, *x = out; x != end; x++) {
-                    *x = ef_clamp_s8(*x, a->clamp_min, a->clamp_max);
-                }
-            }
+            ef_clamp_outputs(a, out, r.pixels * a->out_c);
             out += r.pixels * a->out_c;
         }
     }

@@ -1,3 +1,4 @@
+#include "ef_channel.h"
 #include "ef_conv2d.h"
 #include "ef_numerics.h"
 #include "ef_sparse.h"
@@ -70,10 +71,11 @@ void ef_conv2d_s8_sparse(const ef_conv2d_args *a, const int8_t *in, int8_t *out,
             } else {
                 ef_sparse_dot_pixels(first, end, lut, from, sums);
             }
+            const ef_channel channel = ef_channel_of(a, c);
             int8_t *to = out + pixel * a->out_c + c;
             for (uint32_t i = 0; i < count; i++) {
                 const int32_t scaled =
-                    ef_requantize(a->bias[c] + sums[i], a->multiplier[c], a->shift[c]);
+                    ef_requantize(channel.bias + sums[i], channel.multiplier, channel.shift);
                 *to = ef_clamp_s8(scaled + a->out_zero_point, a->clamp_min, a->clamp_max);
                 to += a->out_c;
             }

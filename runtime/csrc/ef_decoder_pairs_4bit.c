@@ -1,9 +1,8 @@
 #include "ef_weights.h"
 
-static int32_t doubled(const ef_weights *weights, uint32_t code)
+static uint32_t value(const ef_weights *weights, uint32_t code)
 {
-    const int32_t byte = weights->table[code];
-    return 2 * (byte < 128 ? byte : byte - 256);
+    return ((uint32_t)weights->table[code] ^ 128u) - 128u;
 }
 
 static void prepare(const ef_weights *weights, void *lut)
@@ -11,10 +10,10 @@ static void prepare(const ef_weights *weights, void *lut)
     uint32_t *word = (uint32_t *)lut;
     uint32_t low[16];
     for (uint32_t code = 0; code < 16; code++) {
-        low[code] = (uint32_t)doubled(weights, code) & 0xFFFFu;
+        low[code] = value(weights, code) & 0xFFFFu;
     }
     for (uint32_t code = 0; code < 16; code++) {
-        const uint32_t high = (uint32_t)doubled(weights, code) << 16;
+        const uint32_t high = value(weights, code) << 16;
         for (uint32_t other = 0; other < 16; other += 4) {
             word[0] = high | low[other];
             word[1] = high | low[other + 1];

@@ -4,35 +4,35 @@
 
 #include <stdint.h>
 
+#include "ef_channel.h"
+#include "ef_clamp_outputs.h"
 #include "ef_conv2d.h"
-#include "ef_numerics.h"
 #include "ef_simd.h"
 
-/* Results of `count` channels from `first` on: step * sums + extra + bias, requantized. */
-static inline void ef_dense_finish(const ef_conv2d_args *a, uint32_t first, uint32_t count,
-                                   const int32_t *sums, int32_t step, int32_t extra, int8_t *out)
-{
-    const int32_t *bias = a->bias + first;
-    const int32_t *multiplier = a->multiplier + first;
-    const int8_t *shift = a->shift + first;
-    const uint32_t half_and_zero_point = (uint32_t)(2 * a->out_zero_point + 1);
-    out += first;
-    for (const int8_t *end = out + count; out != end; out++) {
-        const int32_t acc = *sums++ * step + extra + *bias++;
-        const uint32_t right = (uint32_t)-*shift++;
-        const int32_t offset = (int32_t)(half_and_zero_point << (right - 1));
-        *out = (int8_t)ef_requantize_doubled(2 * acc, *multiplier++, offset, (int32_t)right);
-    }
-}
+/* Channels of one turn of a kernel: their sums lie on the stack. */
+#define EF_DENSE_CHANNELS 16u
 
-/* A fused activation whose range is not int8's. */
-static inline void ef_dense_clamp(const ef_conv2d_args *a, int8_t *out)
+/* Where the channels that come next are found; the assembler knows the offsets. */
+typedef struct ef_dense_outputs {
+    ef_channels tables;
+    int8_t *out;
+    int32_t step, extra; /* doubled: a channel's sum is step * sums + extra + bias */
+    int32_t half_and_zero_point;
+} ef_dense_outputs;
+
+/* Results of the next `count` channels, at least one. */
+void ef_dense_finish(ef_dense_outputs *outputs, const int32_t *sums, uint32_t count);
+
+static inline ef_dense_outputs ef_dense_outputs_of(const ef_conv2d_args *a, int32_t step,
+                                                   int32_t extra, int8_t *out)
 {
-    if (a->clamp_min > -128 || a->clamp_max < 127) {
-        for (uint32_t c = 0; c < a->out_c; c++) {
-            out[c] = ef_clamp_s8(out[c], a->clamp_min, a->clamp_max);
-        }
-    }
+    ef_dense_outputs outputs;
+    outputs.tables = ef_channels_of(a);
+    outputs.out = out;
+    outputs.step = 2 * step;
+    outputs.extra = 2 * extra;
+    outputs.half_and_zero_point = 2 * a->out_zero_point + 1;
+    return outputs;
 }
 
 #endif

@@ -13,6 +13,7 @@ void ef_dense_s8_digits_dsp(const ef_conv2d_args *a, const int8_t *in, int8_t *o
 
     ef_o8_expand_input(in, taps, strip);
     const int32_t sum = ef_digits_sum(strip, steps);
+    ef_dense_outputs outputs = ef_dense_outputs_of(a, step, base * sum, out);
     for (uint32_t c = 0; c < a->out_c; c += EF_DIGITS_CHANNELS) {
         const uint32_t left = a->out_c - c;
         int32_t sums[EF_DIGITS_CHANNELS];
@@ -20,9 +21,8 @@ void ef_dense_s8_digits_dsp(const ef_conv2d_args *a, const int8_t *in, int8_t *o
         /* the digits of every fourth channel are 8 less */
         sums[3] += 8 * sum;
         sums[7] += 8 * sum;
-        ef_dense_finish(a, c, left < EF_DIGITS_CHANNELS ? left : EF_DIGITS_CHANNELS, sums, step,
-                        base * sum, out);
+        ef_dense_finish(&outputs, sums, left < EF_DIGITS_CHANNELS ? left : EF_DIGITS_CHANNELS);
         weights += 4 * steps;
     }
-    ef_dense_clamp(a, out);
+    ef_clamp_outputs(a, out, a->out_c);
 }

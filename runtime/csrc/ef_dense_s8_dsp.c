@@ -1,5 +1,5 @@
+#include "ef_clamp_outputs.h"
 #include "ef_conv2d.h"
-#include "ef_numerics.h"
 #include "ef_o8.h"
 #include "ef_simd.h"
 
@@ -36,9 +36,5 @@ void ef_dense_s8_dsp(const ef_conv2d_args *a, const int8_t *in, int8_t *out, voi
             memcpy(out + c, last, channels);
         }
     }
-    if (a->clamp_min > -128 || a->clamp_max < 127) {
-        for (uint32_t c = 0; c < a->out_c; c++) {
-            out[c] = ef_clamp_s8(out[c], a->clamp_min, a->clamp_max);
-        }
-    }
+    ef_clamp_outputs(a, out, a->out_c);
 }

@@ -9,15 +9,17 @@ void ef_dense_s8_vectors_dsp(const ef_conv2d_args *a, const int8_t *in, int8_t *
     const uint32_t *table = (const uint32_t *)a->weights.data;
     const uint8_t *codes = (const uint8_t *)(table + EF_VECTORS_TABLE_WORDS);
     const uint32_t *table_and_strip[2] = {table, (const uint32_t *)scratch};
+    ef_dense_outputs outputs = ef_dense_outputs_of(a, 1, 0, out);
 
     ef_o8_expand_input(in, taps, (uint32_t *)scratch);
-    for (uint32_t c = 0; c < a->out_c; c += EF_VECTORS_CHANNELS) {
+    for (uint32_t c = 0; c < a->out_c; c += EF_DENSE_CHANNELS) {
         const uint32_t left = a->out_c - c;
-        int32_t sums[EF_VECTORS_CHANNELS];
-        ef_vectors_dot(codes, table_and_strip, steps, sums);
-        ef_dense_finish(a, c, left < EF_VECTORS_CHANNELS ? left : EF_VECTORS_CHANNELS, sums, 1, 0,
-                        out);
-        codes += steps * EF_VECTORS_CHANNELS;
+        const uint32_t channels = left < EF_DENSE_CHANNELS ? left : EF_DENSE_CHANNELS;
+        int32_t sums[EF_DENSE_CHANNELS];
+        ef_vectors_dot(codes, table_and_strip, steps, sums,
+                       (channels + EF_VECTORS_CHANNELS - 1) / EF_VECTORS_CHANNELS);
+        ef_dense_finish(&outputs, sums, channels);
+        codes += steps * EF_DENSE_CHANNELS;
     }
-    ef_dense_clamp(a, out);
+    ef_clamp_outputs(a, out, a->out_c);
 }

@@ -1,3 +1,4 @@
+#include "ef_channel.h"
 #include "ef_conv2d.h"
 #include "ef_numerics.h"
 
@@ -43,19 +44,19 @@ static inline int32_t dot_3(const uint8_t *x, const int32_t *w)
 
 /* What an output channel's accumulators go through, held outside the loops over pixels. */
 typedef struct {
-    int32_t bias, multiplier, shift, zero_point, low, high;
+    ef_channel table;
+    int32_t zero_point, low, high;
 } channel;
 
 static channel channel_of(const ef_conv2d_args *a, uint32_t oc)
 {
-    const channel c = {a->bias[oc],       a->multiplier[oc], a->shift[oc],
-                       a->out_zero_point, a->clamp_min,      a->clamp_max};
+    const channel c = {ef_channel_of(a, oc), a->out_zero_point, a->clamp_min, a->clamp_max};
     return c;
 }
 
 static inline int8_t finish(const channel *c, int32_t acc)
 {
-    const int32_t scaled = ef_requantize(acc + c->bias, c->multiplier, c->shift);
+    const int32_t scaled = ef_requantize(acc + c->table.bias, c->table.multiplier, c->table.shift);
     return ef_clamp_s8(scaled + c->zero_point, c->low, c->high);
 }
 

@@ -1,3 +1,5 @@
+#include "ef_channel.h"
+#include "ef_clamp_outputs.h"
 #include "ef_conv2d.h"
 #include "ef_numerics.h"
 #include "ef_plane.h"
@@ -164,9 +166,10 @@ void ef_depthwise_s8_dsp(const ef_conv2d_args *a, const int8_t *in, int8_t *out,
                 weights->decoder->decode(weights, NULL, oc * taps, taps, tile);
                 w = tile;
             }
-            channel.bias = 2 * a->bias[oc];
-            channel.multiplier = a->multiplier[oc];
-            channel.shift = -a->shift[oc];
+            const ef_channel table = ef_channel_of(a, oc);
+            channel.bias = 2 * table.bias;
+            channel.multiplier = table.multiplier;
+            channel.shift = -table.shift;
             channel.offset = (2 * a->out_zero_point + 1) * (1 << (channel.shift - 1));
             if (fast) {
                 overlap_weights(&along, &across, w, channel.weights);
@@ -177,9 +180,5 @@ void ef_depthwise_s8_dsp(const ef_conv2d_args *a, const int8_t *in, int8_t *out,
             }
         }
     }
-    if (a->clamp_min > -128 || a->clamp_max < 127) {
-        for (int8_t *end = out + (uint32_t)a->out_h * a->out_w * a->out_c; out != end; out++) {
-            *out = ef_clamp_s8(*out, a->clamp_min, a->clamp_max);
-        }
-    }
+    ef_clamp_outputs(a, out, (uint32_t)a->out_h * a->out_w * a->out_c);
 }

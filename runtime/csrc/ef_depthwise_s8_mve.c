@@ -26,7 +26,7 @@ static void convolve(const ef_conv2d_args *a, const int8_t *ring, const uint32_t
 #if EF_HAS_MVE
     /* Sums of channels 0, 4, 8, 12; 1, 5, 9, 13; and so on: as widening twice leaves them. */
     const uint32x4_t fourth = vidupq_n_u32(0, 4);
-    const int32_t *table = a->bias + c;
+    const int32_t *table = (const int32_t *)a->bias + c;
     int32x4_t acc0 = vldrwq_gather_shifted_offset_s32(table, fourth);
     int32x4_t acc1 = vldrwq_gather_shifted_offset_s32(table + 1, fourth);
     int32x4_t acc2 = vldrwq_gather_shifted_offset_s32(table + 2, fourth);
@@ -81,7 +81,7 @@ static void convolve(const ef_conv2d_args *a, const int8_t *ring, const uint32_t
 #else
     for (uint32_t lane = 0; lane < LANES; lane++) {
         const uint32_t oc = c + lane;
-        int32_t acc = a->bias[oc];
+        int32_t acc = ((const int32_t *)a->bias)[oc];
         for (uint32_t tap = 0; tap < count; tap++) {
             acc += base[taps[tap] + lane] * w[tap * pitch + lane];
         }

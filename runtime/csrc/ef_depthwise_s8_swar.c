@@ -88,7 +88,7 @@ void ef_depthwise_s8_swar(const ef_conv2d_args *a, const int8_t *in, int8_t *out
             for (uint32_t k = 0; k < 9; k++) {
                 channel.weights[k] = w[k];
             }
-            channel.bias = a->bias[oc];
+            channel.bias = ((const int32_t *)a->bias)[oc];
             channel.multiplier = a->multiplier[oc];
             channel.shift = a->shift[oc];
             channel.plane = plane;

@@ -4,7 +4,7 @@
 #if EF_HAS_DSP
 
 /* r0 weights, r1 strip, r2-r3 weights of a tap pair, r4-r11 sums, r12 inputs, lr end of the weights.
- * Stack: sums. The loop is 2 steps of 2 * 64 bytes, entered in the middle when they are odd. */
+ * Stack: sums. */
 EF_NAKED void ef_digits_dot(EF_UNUSED const uint32_t *weights, EF_UNUSED const uint32_t *strip,
                             EF_UNUSED uint32_t steps, EF_UNUSED int32_t *sums)
 {
@@ -38,7 +38,6 @@ EF_NAKED void ef_digits_dot(EF_UNUSED const uint32_t *weights, EF_UNUSED const u
         ".endm\n"
         "push {r3-r11, lr}\n"
         "add lr, r0, r2, lsl #4\n"
-        "mov r12, r2\n"
         "movs r4, #0\n"
         "movs r5, #0\n"
         "movs r6, #0\n"
@@ -47,12 +46,7 @@ EF_NAKED void ef_digits_dot(EF_UNUSED const uint32_t *weights, EF_UNUSED const u
         "mov r9, r4\n"
         "mov r10, r4\n"
         "mov r11, r4\n"
-        "lsls r12, r12, #31\n"
-        "bne 3f\n"
         "2:\n"
-        "ef_digits_pair\n"
-        "ef_digits_pair\n"
-        "3:\n"
         "ef_digits_pair\n"
         "ef_digits_pair\n"
         "cmp r0, lr\n"

@@ -40,7 +40,7 @@ static inline ef_mve_output ef_mve_output_of(const ef_conv2d_args *a, uint32_t f
     const mve_pred16_t channels = vctp32q(count);
     const int32x4_t shift = vldrbq_z_s32(a->shift + first, channels);
     o.channels = channels;
-    o.bias = vldrwq_z_s32(a->bias + first, channels);
+    o.bias = vldrwq_z_s32((const int32_t *)a->bias + first, channels);
     o.multiplier = vldrwq_z_s32(a->multiplier + first, channels);
     o.left = vmaxq_s32(shift, vdupq_n_s32(0));
     o.right = vminq_s32(shift, vdupq_n_s32(0));
@@ -88,7 +88,7 @@ static inline void ef_mve_finish(const ef_mve_output *o, const int32_t *sums, in
     for (uint32_t c = 0; c < o->channels; c++) {
         const uint32_t oc = o->first + c;
         const int32_t scaled =
-            ef_requantize(sums[c] + a->bias[oc], a->multiplier[oc], a->shift[oc]);
+            ef_requantize(sums[c] + ((const int32_t *)a->bias)[oc], a->multiplier[oc], a->shift[oc]);
         out[c] = ef_clamp_s8(scaled + a->out_zero_point, a->clamp_min, a->clamp_max);
     }
 #endif

@@ -59,11 +59,6 @@ uint32_t *ef_o8_expand_pair(uint32_t *to, const int8_t *first, const int8_t *sec
 /* Expands a dense layer's whole input to [tap pair]; the last group of 4 is filled up with 0. */
 void ef_o8_expand_input(const int8_t *in, uint32_t taps, uint32_t *to);
 
-/* ef_o8_single for 4-bit weights: codes [tap pair][channel] of two taps each; the table of
- * ef_decoder_pairs_4bit with the strip behind it; start holds doubled biases. */
-void ef_pairs_single(const ef_o8_block *block, const uint8_t *codes, const uint32_t *lut_and_strip,
-                     int8_t *out);
-
 #ifdef __cplusplus
 }
 #endif

@@ -53,7 +53,7 @@ typedef struct ef_swar_block {
 static inline void ef_swar_begin(const ef_conv2d_args *a, uint32_t oc, uint32_t channels,
                                  ef_swar_block *block)
 {
-    block->bias = a->bias + oc;
+    block->bias = (const int32_t *)a->bias + oc;
     block->multiplier = a->multiplier + oc;
     block->shift = a->shift + oc;
     block->channels = channels;

@@ -64,7 +64,7 @@ extern const ef_decoder ef_decoder_o8_4bit;
 #define EF_O8_4BIT_LUT_BYTES 512
 
 /* 4 bits. No decode: prepare fills a table of EF_PAIRS_4BIT_LUT_BYTES, in which the word at a byte of
- * two codes is the pair (2 * value(low), 2 * value(high)), for a kernel that looks up two weights
+ * two codes is the pair (value(low), value(high)), for a kernel that looks up two weights
  * at once. */
 extern const ef_decoder ef_decoder_pairs_4bit;
 #define EF_PAIRS_4BIT_LUT_BYTES 1024

@@ -122,6 +122,9 @@ def cases() -> tuple[ConvLayer, ...]:
         make_layer("shift to the left", conv((3, 3, 4), 5, (2, 2)), spread=3.0e6),
         make_layer("no shift", conv((3, 3, 4), 5, (2, 2)), spread=1.0e4),
         make_layer("left, depthwise", conv((3, 3, 4), 4, (2, 2), groups=4), spread=3.0e6),
+        far_apart(make_layer("scales far apart", conv((3, 5, 8), 8, (3, 3), pads=SAME3))),
+        far_apart(make_layer("scales far apart, dense", conv((1, 1, 32), 8))),
+        far_apart(make_layer("scales far apart, depthwise", conv((4, 4, 4), 4, (3, 3), groups=4))),
         make_layer("vanishing", conv((3, 3, 4), 5, (2, 2)), spread=1.0e-3),
     ]
     return tuple(layers)
@@ -132,6 +135,14 @@ def with_codes(layer: ConvLayer, name: str, codes: NDArray[np.int8]) -> ConvLaye
     numbers = (codes, layer.bias, layer.multipliers, layer.shifts)
     output = convolve(layer.geometry, *numbers, layer.input)
     return replace(layer, name=f"{layer.name}, {name}", codes=codes, output=output)
+
+
+def far_apart(layer: ConvLayer) -> ConvLayer:
+    """The layer with scales that no packed table holds."""
+    shifts = layer.shifts.copy()
+    shifts[::2] -= 9
+    numbers = (layer.codes, layer.bias, layer.multipliers, shifts)
+    return replace(layer, shifts=shifts, output=convolve(layer.geometry, *numbers, layer.input))
 
 
 def uniform(layer: ConvLayer, step: int, seed: int = 0, bits: int = 4) -> ConvLayer:

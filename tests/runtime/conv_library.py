@@ -21,7 +21,8 @@ from tests.tools import REPOSITORY, require_tool
 SOURCES = REPOSITORY / "runtime" / "csrc"
 WARNINGS = "-std=c99 -Wall -Wextra -Wconversion -Wsign-conversion -Wshadow -Werror".split()
 CONV_FILES = (
-    "ef_conv2d*.c",
+    "ef_clamp_outputs.c",
+    "ef_conv2d_s8*.c",
     "ef_dense*.c",
     "ef_depthwise*.c",
     "ef_decoder*.c",
@@ -75,8 +76,9 @@ class Args(ctypes.Structure):
         ),
         ("in_zero_point", ctypes.c_int16),
         ("out_zero_point", ctypes.c_int16),
-        ("clamp_min", ctypes.c_int16),
-        ("clamp_max", ctypes.c_int16),
+        ("clamp_min", ctypes.c_int8),
+        ("clamp_max", ctypes.c_int8),
+        ("packed", ctypes.c_uint8),
     ]
 
 
