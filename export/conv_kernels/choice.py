@@ -41,6 +41,7 @@ from edgefactor.export.conv_kernels.dsp import (
     ROWS_DSP,
 )
 from edgefactor.export.conv_kernels.encoded import (
+    CONV_DIGITS_DSP,
     CONV_VECTORS,
     CONV_VECTORS_DSP,
     CONV_VECTORS_MVE,
@@ -48,6 +49,7 @@ from edgefactor.export.conv_kernels.encoded import (
     DENSE_DIGITS_DSP,
     DENSE_VECTORS_DSP,
     DENSE_VECTORS_TILE_DSP,
+    ROWS_DIGITS_DSP,
     ROWS_VECTORS_DSP,
     SPARSE,
 )
@@ -86,6 +88,8 @@ VARIANTS: tuple[Variant, ...] = (
     DENSE_PAIRS_DSP,
     DENSE_DIGITS_2BIT_DSP,
     DENSE_DIGITS_DSP,
+    CONV_DIGITS_DSP,
+    ROWS_DIGITS_DSP,
     DENSE_VECTORS_DSP,
     CONV_VECTORS_DSP,
     ROWS_VECTORS_DSP,
@@ -270,8 +274,8 @@ def _distinct(
 
 
 def _packs(variant: Variant, features: IsaFeatures) -> bool:
-    """Whether a kernel's tables are packed: on targets where all kernels can read that."""
-    return variant.packs_channels and not (features.plain_multiply or features.mve)
+    """Whether a kernel's tables are packed; on Armv6-M its best kernels read plain ones."""
+    return variant.packs_channels and not features.plain_multiply
 
 
 def _channel_bytes(layer: _Layer, variant: Variant, features: IsaFeatures) -> int:
@@ -319,7 +323,7 @@ def _build(
     layout = variant.scratch(geometry, encoding, chosen.strip)
     sums = layer.codes.reshape(geometry.out_c, -1).sum(axis=1, dtype=np.int32)
     bias = layer.proof.folded_bias - variant.input_offset * sums
-    channels = channel_tables(bias, layer.multipliers, layer.shifts, pack=variant.packs_channels)
+    channels = channel_tables(bias, layer.multipliers, layer.shifts, pack=_packs(variant, features))
     arrays = [
         CArray(suffix="weights", ctype=ctype, data=data, section="weights"),
         *channels.arrays,

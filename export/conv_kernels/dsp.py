@@ -47,9 +47,9 @@ PAIRS_4BIT = Decoder(
 PAIRS_4BIT_LUT_BYTES = 1024
 CLAMP_SOURCES = ("ef_clamp_outputs.h", "ef_clamp_outputs.c")
 O8_SOURCES = (*HEADERS, *CLAMP_SOURCES, "ef_simd.h", "ef_o8.h", "ef_o8_block.c")
-STRIP_SOURCES = (*O8_SOURCES, "ef_gather.h", "ef_o8_expand.c", "ef_o8_pairs.c")
+STRIP_SOURCES = (*O8_SOURCES, "ef_attributes.h", "ef_gather.h", "ef_strip_loop.h", "ef_o8_expand.c")
 DENSE_SOURCES = (*O8_SOURCES, "ef_o8_expand_input.c")
-O8_DECODE = {1: 7.0, 2: 7.0, 3: 7.0, 4: 1.9, 5: 8.0, 6: 8.0}
+O8_DECODE = {1: 7.0, 2: 7.0, 3: 7.0, 4: 1.6, 5: 8.0, 6: 8.0}
 
 
 def _decoder(encoding: Encoding) -> Decoder:
@@ -100,7 +100,7 @@ def _work(geometry: ConvGeometry, strip: int) -> Work:
 
 CONV_DSP = Variant(
     kernel="ef_conv2d_s8_dsp",
-    sources=(*STRIP_SOURCES, "ef_conv2d_s8_dsp.c"),
+    sources=(*STRIP_SOURCES, "ef_o8_pairs.c", "ef_conv2d_strips.c", "ef_conv2d_s8_dsp.c"),
     needs_dsp=True,
     why_not=lambda geometry, proof, encoding: proof.o8,
     order=_order,
@@ -114,11 +114,11 @@ CONV_DSP = Variant(
     work=_work,
     decoder=_decoder,
     model=InstructionModel(
-        mac=0.775,
-        gather=2.5,
-        output=12.0,
-        block=90.0,
-        strip=100.0,
+        mac=0.78,
+        gather=2.0,
+        output=13.0,
+        block=220.0,
+        strip=50.0,
         decode=O8_DECODE,
         lut=1200.0,
     ),
@@ -166,7 +166,7 @@ def _row_work(geometry: ConvGeometry, strip: int) -> Work:
 
 ROWS_DSP = Variant(
     kernel="ef_conv2d_s8_rows_dsp",
-    sources=(*STRIP_SOURCES, "ef_conv2d_s8_rows_dsp.c"),
+    sources=(*STRIP_SOURCES, "ef_o8_pairs.c", "ef_conv2d_rows.c", "ef_conv2d_s8_rows_dsp.c"),
     needs_dsp=True,
     why_not=lambda geometry, proof, encoding: _why_not_rows(geometry, proof),
     order=_order,
@@ -183,10 +183,10 @@ ROWS_DSP = Variant(
     decoder=_decoder,
     model=InstructionModel(
         mac=0.775,
-        gather=1.5,
-        output=16.0,
-        block=90.0,
-        strip=150.0,
+        gather=2.6,
+        output=17.5,
+        block=165.0,
+        strip=40.0,
         decode=O8_DECODE,
         lut=1200.0,
     ),

@@ -83,19 +83,22 @@ def pair_order(codes: Int8Array, padding: int) -> Int8Array:
     return split.transpose(0, 2, 4, 1, 3).reshape(-1)
 
 
-def digit_order(codes: Int8Array, padding: int, in_half: int) -> Int8Array:
-    """[block of 8][tap pair][channels of half a word][tap of the pair][channel], flat.
+def digit_order(
+    codes: Int8Array, padding: int, in_half: int, channels: int = DIGIT_CHANNELS
+) -> Int8Array:
+    """[block][tap pair][channels of half a word][tap of the pair][channel], flat.
 
     Args:
         codes: (O, ...).
         padding: Code of what fills up a block.
         in_half: Channels in half a word: 4 digits of 4 bits, or 8 of 2.
+        channels: Of a block.
     """
     flat = codes.reshape(codes.shape[0], -1)
-    pads = ((0, -flat.shape[0] % DIGIT_CHANNELS), (0, -flat.shape[1] % BLOCK_TAPS))
+    pads = ((0, -flat.shape[0] % channels), (0, -flat.shape[1] % BLOCK_TAPS))
     padded = np.pad(flat, pads, constant_values=padding)
     # axes: block, which half, channel, group of 4 taps, tap of the pair (k, k+2), which pair
-    split = padded.reshape(-1, DIGIT_CHANNELS // in_half, in_half, padded.shape[1] // 4, 2, 2)
+    split = padded.reshape(-1, channels // in_half, in_half, padded.shape[1] // 4, 2, 2)
     return split.transpose(0, 3, 5, 1, 4, 2).reshape(-1)
 
 

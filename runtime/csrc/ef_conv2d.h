@@ -77,6 +77,12 @@ void ef_conv2d_s8_dsp(const ef_conv2d_args *a, const int8_t *in, int8_t *out, vo
  * multiple of 4: the inputs of a run of output pixels are gathered once for all of them. */
 void ef_conv2d_s8_rows_dsp(const ef_conv2d_args *a, const int8_t *in, int8_t *out, void *scratch);
 
+/* These two with 4-bit weights in arithmetic progression: four digits in half a word, straight from
+ * flash. Weights in digit order, blocks of 4 channels: see ef_dense_s8_digits_dsp. */
+void ef_conv2d_s8_digits_dsp(const ef_conv2d_args *a, const int8_t *in, int8_t *out, void *scratch);
+void ef_conv2d_s8_rows_digits_dsp(const ef_conv2d_args *a, const int8_t *in, int8_t *out,
+                                  void *scratch);
+
 /* ef_conv2d_s8_dsp where the kernel covers the whole input, without padding: one output pixel. */
 void ef_dense_s8_dsp(const ef_conv2d_args *a, const int8_t *in, int8_t *out, void *scratch);
 

@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "ef_conv2d.h"
+#include "ef_o8.h"
 #include "ef_simd.h"
 
 #define EF_DIGITS_CHANNELS 8u
@@ -22,6 +23,21 @@ void ef_digits_dot(const uint32_t *weights, const uint32_t *strip, uint32_t step
 /* The same for 2 bits: weights: [tap pair] of 8 channels. */
 void ef_digits_2bit_dot(const uint32_t *weights, const uint32_t *strip, uint32_t steps,
                         int32_t *sums);
+
+/* ef_o8_pairs with digits: weights: [row][tap pair]; `start` holds doubled biases. To a channel's
+ * sum of digits times `scale` come `offsets` of the pixel, [pair][first and second pixel; the same
+ * for the channel of the top digit]. */
+void ef_digits_pairs(const ef_o8_block *block, const uint32_t *weights, const uint32_t *strip,
+                     int8_t *out);
+
+/* ef_o8_begin_block for it. */
+void ef_digits_begin_block(const ef_conv2d_args *a, uint32_t first_channel, uint32_t count,
+                           ef_o8_block *block);
+
+/* Writes the offsets of `block->pairs` pairs: the pixels' sums of inputs, doubled, times the
+ * smallest value, for the top digit with what it is less. */
+void ef_digits_offsets(const ef_o8_block *block, const ef_weights *weights, const uint32_t *strip,
+                       int32_t *offsets);
 
 /* What all digits are multiplied with: values are base + step * digit. */
 static inline int32_t ef_digits_base(const ef_weights *weights)

@@ -35,10 +35,16 @@ typedef struct ef_o8_block {
     int32_t row_gap;      /* bytes from the end of such a run to the next one */
     int32_t strip_step;   /* bytes from pair to pair in the strip; 0: one row, end to end */
     int32_t second_pitch; /* bytes from the first to the second pixel of a pair */
+    int32_t scale;        /* of sums of digits (ef_digits.h), doubled */
+    const int32_t *offsets; /* [pair][4], likewise */
 } ef_o8_block;
 
-/* Fills start and channel for `count` channels from `first_channel` on; the results of the rest mean
- * nothing. */
+/* Fills channel, and start with the biases, for `count` channels from `first_channel` on; the
+ * results of the rest mean nothing. */
+void ef_o8_begin_channels(const ef_conv2d_args *a, uint32_t first_channel, uint32_t count,
+                          ef_o8_block *block);
+
+/* The same with start as the o8 loops want it. */
 void ef_o8_begin_block(const ef_conv2d_args *a, uint32_t first_channel, uint32_t count,
                        ef_o8_block *block);
 

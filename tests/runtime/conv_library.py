@@ -22,7 +22,9 @@ SOURCES = REPOSITORY / "runtime" / "csrc"
 WARNINGS = "-std=c99 -Wall -Wextra -Wconversion -Wsign-conversion -Wshadow -Werror".split()
 CONV_FILES = (
     "ef_clamp_outputs.c",
+    "ef_conv2d_r*.c",
     "ef_conv2d_s8*.c",
+    "ef_conv2d_strips.c",
     "ef_dense*.c",
     "ef_depthwise*.c",
     "ef_decoder*.c",

@@ -1,0 +1,8 @@
+#include "ef_digits.h"
+#include "ef_strip_loop.h"
+
+void ef_conv2d_s8_digits_dsp(const ef_conv2d_args *a, const int8_t *in, int8_t *out, void *scratch)
+{
+    static const ef_strip_loop loop = {ef_digits_begin_block, ef_digits_pairs, ef_digits_offsets, 8};
+    ef_convolve_strips(&loop, a, in, out, scratch);
+}
