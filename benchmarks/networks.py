@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -129,9 +129,13 @@ FORMS: dict[str, Callable[[Network, Path], Graph]] = {
 }
 
 
-def count(network: Network, graph: Graph, weights: str, name: str, optimize: str) -> Row:
-    """Build, compare and count on one target."""
+def count(
+    network: Network, graph: Graph, weights: str, name: str, optimize: str, flags: str = ""
+) -> Row:
+    """Build, compare and count on one target, the kernels with other compiler flags if given."""
     target = load_target(name)
+    if flags:
+        target = replace(target, kernel_flags=(flags,))
     features = IsaFeatures(dsp=target.dsp, mve=target.mve, unaligned=target.unaligned)
     sources = write_c(graph, CTarget(features=features, optimize=optimize), prefix=network.name)
     codes = encode_inputs(graph, [network.inputs[:SAMPLES]])
@@ -207,6 +211,7 @@ def show(rows: list[Row]) -> None:
 @click.option(
     "--form", "forms", multiple=True, help=f"Weights: {', '.join(FORMS)}; all by default."
 )
+@click.option("--kernel-flags", default="", help="For the kernels instead of the target's: -Os.")
 @click.option("--json", "as_json", is_flag=True)
 def main(shared: Path, as_json: bool, **chosen: Any) -> None:
     """Count whole networks."""
@@ -225,7 +230,8 @@ def main(shared: Path, as_json: bool, **chosen: Any) -> None:
         for weights, graph in forms.items():
             for target in chosen["targets"]:
                 for policy in chosen["policies"]:
-                    rows.append(count(network, graph, weights, target, policy))
+                    flags = chosen["kernel_flags"]
+                    rows.append(count(network, graph, weights, target, policy, flags))
     if as_json:
         click.echo(json.dumps([asdict(row) for row in rows], indent=1))
     else:

@@ -274,8 +274,8 @@ def _distinct(
 
 
 def _packs(variant: Variant, features: IsaFeatures) -> bool:
-    """Whether a kernel's tables are packed; on Armv6-M its best kernels read plain ones."""
-    return variant.packs_channels and not features.plain_multiply
+    """Whether tables are packed: on targets whose best kernels all read that."""
+    return variant.packs_channels and not (features.plain_multiply or features.mve)
 
 
 def _channel_bytes(layer: _Layer, variant: Variant, features: IsaFeatures) -> int:

@@ -41,6 +41,8 @@ from edgefactor.export.encodings.codebook import Encoding, Int8Array
 O8 = Decoder(symbol="ef_decoder_o8", sources=("ef_decoder_o8.c",), code_bytes=120)
 O8_4BIT = Decoder(symbol="ef_decoder_o8_4bit", sources=("ef_decoder_o8_4bit.c",), code_bytes=128)
 O8_4BIT_LUT_BYTES = 512
+O8_2BIT = Decoder(symbol="ef_decoder_o8_2bit", sources=("ef_decoder_o8_2bit.c",), code_bytes=136)
+O8_2BIT_LUT_BYTES = 1024
 PAIRS_4BIT = Decoder(
     symbol="ef_decoder_pairs_4bit", sources=("ef_decoder_pairs_4bit.c",), code_bytes=112
 )
@@ -49,13 +51,13 @@ CLAMP_SOURCES = ("ef_clamp_outputs.h", "ef_clamp_outputs.c")
 O8_SOURCES = (*HEADERS, *CLAMP_SOURCES, "ef_simd.h", "ef_o8.h", "ef_o8_block.c")
 STRIP_SOURCES = (*O8_SOURCES, "ef_attributes.h", "ef_gather.h", "ef_strip_loop.h", "ef_o8_expand.c")
 DENSE_SOURCES = (*O8_SOURCES, "ef_o8_expand_input.c")
-O8_DECODE = {1: 7.0, 2: 7.0, 3: 7.0, 4: 1.6, 5: 8.0, 6: 8.0}
+O8_DECODE = {1: 7.0, 2: 0.7, 3: 7.0, 4: 1.6, 5: 8.0, 6: 8.0}
 
 
 def _decoder(encoding: Encoding) -> Decoder:
     if encoding.bits == 8:
         return NO_DECODER
-    return O8_4BIT if encoding.bits == 4 else O8
+    return {2: O8_2BIT, 4: O8_4BIT}.get(encoding.bits, O8)
 
 
 def _padded_taps(geometry: ConvGeometry) -> int:
@@ -68,7 +70,7 @@ def _storage(geometry: ConvGeometry, encoding: Encoding) -> Storage:
         codes=tile * channel_blocks(geometry),
         tile_codes=tile,
         tile_bytes=tile if encoding.bits < 8 else 0,
-        lut_bytes=O8_4BIT_LUT_BYTES if encoding.bits == 4 else 0,
+        lut_bytes={2: O8_2BIT_LUT_BYTES, 4: O8_4BIT_LUT_BYTES}.get(encoding.bits, 0),
     )
 
 

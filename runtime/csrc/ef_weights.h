@@ -63,6 +63,10 @@ extern const ef_decoder ef_decoder_o8;
 extern const ef_decoder ef_decoder_o8_4bit;
 #define EF_O8_4BIT_LUT_BYTES 512
 
+/* The same for 2 bits, with a table of EF_O8_2BIT_LUT_BYTES: one load for two pairs. */
+extern const ef_decoder ef_decoder_o8_2bit;
+#define EF_O8_2BIT_LUT_BYTES 1024
+
 /* 4 bits. No decode: prepare fills a table of EF_PAIRS_4BIT_LUT_BYTES, in which the word at a byte of
  * two codes is the pair (value(low), value(high)), for a kernel that looks up two weights
  * at once. */

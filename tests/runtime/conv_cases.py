@@ -13,6 +13,7 @@ from edgefactor.export.encodings.codebook import fitting_encodings
 from tests.runtime.conv_reference import ConvLayer, conv, convolve, make_layer
 
 DSP = IsaFeatures(dsp=True, unaligned=True)
+PLAIN = IsaFeatures()
 ALL = IsaFeatures(dsp=True, mve=True, unaligned=True)
 
 MOST_BITWISE = 300_000
@@ -196,7 +197,24 @@ def encoded_cases() -> tuple[ConvLayer, ...]:
         uniform(wide, 16),
         *(uniform(table[name], 40, bits=2) for name in dense),
         uniform(wide, 1, bits=2),
-        uniform(table["3x3 same"], 3),
+        *(
+            uniform(table[name], 3)
+            for name in (
+                "3x3 same",
+                "pointwise",
+                "pointwise stride 2",
+                "3x3 stride 2",
+                "10x4 stride 2",
+                "3x3 three channels",
+                "3x3 one channel",
+                "groups",
+                "1-D",
+                "relu6",
+                "dilation",
+            )
+        ),
+        uniform(make_layer("groups of 4", conv((4, 5, 8), 8, (3, 2), groups=2), seed=6), 9),
+        uniform(make_layer("deep window", conv((3, 4, 40), 7, (3, 3), pads=SAME3), seed=7), 17),
         *(of_vectors(table[name], width) for name in tiled for width in (2, 4)),
         *(of_vectors(table[name], 8) for name in ("pointwise", "3x3 same", "dense")),
         of_vectors(wide, 4),
@@ -216,9 +234,13 @@ def encoded_cases() -> tuple[ConvLayer, ...]:
 
 
 def kernels_of(
-    layer: ConvLayer, name: str, features: IsaFeatures = ALL, scratch_limit: int = 1024
+    layer: ConvLayer, name: str, features: IsaFeatures | None = None, scratch_limit: int = 1024
 ) -> Iterator[LayerCode]:
-    """The kernel of that name in every encoding that holds the layer's codes, if it can run it."""
+    """The kernel of that name in every encoding that holds the layer's codes, if it can run it.
+
+    Without features it is for a target that the kernel is made for.
+    """
+    features = features or (ALL if "mve" in name else PLAIN if "swar" in name else DSP)
     for encoding in fitting_encodings(layer.codes):
         if encoding.width > 1 and f"vectors of {encoding.width}" not in layer.name:
             continue  # every small layer is one of few vectors

@@ -118,6 +118,13 @@ BASE = make_layer("damaged", conv((1, 1, 64), 16), spread=25.0)
 DAMAGED = {
     # (byte, bit): one that is worth much and leads nowhere outside the arrays
     "uniform": (uniform(BASE, 16), 1, 0x40),
+    "uniform, window": (
+        uniform(
+            make_layer("window", conv((4, 4, 16), 8, (3, 3), pads=(1, 1, 1, 1)), spread=9.0), 16
+        ),
+        1,
+        0x40,
+    ),
     "2 bits": (uniform(BASE, 40, bits=2), 1, 0x40),
     "vectors": (of_vectors(BASE, 4), 1, 0x40),
     "huffman": (skewed(BASE, 9), HEADER_BYTES + 2, 0x40),

@@ -9,7 +9,7 @@ import pytest
 from edgefactor.export.c_code.layer_code import IsaFeatures, LayerCode
 from edgefactor.export.conv_kernels.choice import ALL_VARIANTS
 from edgefactor.targets.catalogue import load_target
-from tests.runtime.conv_cases import ALL, cases, encoded_cases, kernels_of
+from tests.runtime.conv_cases import cases, encoded_cases, kernels_of
 from tests.runtime.conv_firmware import Run, run_on_board, run_sanitized
 from tests.runtime.conv_reference import ConvLayer, make_layer
 
@@ -31,7 +31,7 @@ def layers() -> list[ConvLayer]:
     return [*table, *again, *encoded_cases()]
 
 
-def runs_for(features: IsaFeatures) -> list[Run]:
+def runs_for(features: IsaFeatures | None) -> list[Run]:
     """Every layer on every kernel and encoding that can run it, in shared memory where allowed."""
     return [
         run
@@ -84,7 +84,7 @@ def test_all_layers_on_emulated_core(name: str) -> None:
 
 
 def test_all_layers_under_sanitizers() -> None:
-    runs = runs_for(ALL)
+    runs = runs_for(None)
     outcomes = [outcome.wrong for outcome in run_sanitized(runs)]
     assert wrong_runs(runs, outcomes) == []
 
