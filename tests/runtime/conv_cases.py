@@ -214,7 +214,7 @@ def encoded_cases() -> tuple[ConvLayer, ...]:
             )
         ),
         uniform(make_layer("groups of 4", conv((4, 5, 8), 8, (3, 2), groups=2), seed=6), 9),
-        uniform(make_layer("deep window", conv((3, 4, 40), 7, (3, 3), pads=SAME3), seed=7), 17),
+        uniform(make_layer("deep window", conv((3, 4, 40), 7, (3, 3), pads=SAME3), seed=7), 15),
         *(of_vectors(table[name], width) for name in tiled for width in (2, 4)),
         *(of_vectors(table[name], 8) for name in ("pointwise", "3x3 same", "dense")),
         of_vectors(wide, 4),

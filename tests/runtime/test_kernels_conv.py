@@ -193,6 +193,26 @@ def test_any_shape_equals_numpy(data: st.DataObject) -> None:
             check(layer, variant)
 
 
+@pytest.mark.parametrize("over", [0, 1])
+@pytest.mark.parametrize("sign", [-1, 1])
+@pytest.mark.parametrize("kernel", ["ef_conv2d_s8_ref", "ef_dense_s8_dsp"])
+def test_packed_tables_hold_what_they_must(kernel: str, sign: int, over: int) -> None:
+    """Shifts eight apart and a bias of 23 bits; the next larger one is kept in plain tables."""
+    layer = make_layer("limits", conv((1, 1, 16), 8))
+    layer = replace(layer, codes=layer.codes // 32)
+    bias = np.array([sign * 2**22 >> c for c in range(8)], np.int32)
+    bias[0] += sign * over - (sign > 0)
+    shifts = np.arange(-15, -7, dtype=np.int32)
+    multipliers = np.arange(2**30, 2**30 + 8, dtype=np.int32)
+    output = convolve(layer.geometry, layer.codes, bias, multipliers, shifts, layer.input)
+    assert np.all(np.abs(output.astype(int)) < 127)
+    layer = replace(layer, bias=bias, multipliers=multipliers, shifts=shifts, output=output)
+    codes = list(kernels_of(layer, kernel))
+    assert {bool(code.calls[0].args["packed"]) for code in codes} == {over == 0}
+    for code in codes:
+        check(layer, code)
+
+
 def test_unknown_names_are_errors() -> None:
     layer = CASES["dense"]
     numbers = (layer.geometry, layer.codes, layer.bias, layer.multipliers, layer.shifts)
