@@ -111,6 +111,9 @@ _FROM_ONNX: Mapping[str, str] = {
     "Celu": "x 0 max x {alpha} div exp 1 sub {alpha} mul 0 min add",
     "Elu": _ELU,
     "Gelu": "x 0.5 mul x 2 sqrt div erf 1 add mul",
+    # No code stands for a value that is not finite.
+    "IsInf": "x 0 mul",
+    "IsNaN": "x 0 mul",
     "Mish": "x x softplus tanh mul",
     "Not": "1 x sub",
     "Selu": f"{_ELU} {{gamma}} mul",
@@ -118,6 +121,8 @@ _FROM_ONNX: Mapping[str, str] = {
     "Softsign": "x x abs 1 add div",
     "ThresholdedRelu": "x x {alpha} greater mul",
 }
+#: Those whose results are truth values.
+_TRUTHS = {"IsInf", "IsNaN", "Not"}
 #: What families of their own do.
 _ELSEWHERE = {"Abs", "Neg", "Sigmoid", "Tanh"}
 _TANH_GELU = f"x 0.5 mul x 3 pow 0.044715 mul x add {_ROOT_2_OVER_PI!r} mul tanh 1 add mul"
@@ -195,7 +200,7 @@ class TableFamily(Family):
             [tensor],
             lowering.graph_shape(tensor),
             expression=self._expression(node, lowering),
-            boolean=node.op_type == "Not" or node.attributes.get("to") == ONNX_BOOL,
+            boolean=node.op_type in _TRUTHS or node.attributes.get("to") == ONNX_BOOL,
         )
         lowering.bind(node.outputs[0], result, perm)
 

@@ -108,6 +108,12 @@ def _compared(kind: str) -> Example:
     )
 
 
+def _asked(kind: str) -> Example:
+    return lambda net, x, z: net.node(
+        "Cast", [net.node(kind, [x], net.shape(x))], net.shape(x), to=1
+    )
+
+
 def _places(kind: str) -> Example:
     return lambda net, x, z: net.node(
         "Cast", [net.node(kind, [x], (1, 1, 6, 6), axis=1)], (1, 1, 6, 6), to=1
@@ -138,6 +144,7 @@ EXAMPLES: dict[str, tuple[tuple[int, ...], Example]] = {
     "Add": (_MAP, _pair("Add")),
     **{kind: (_MAP, _compared(kind)) for kind in compare.FAMILY.onnx_ops if kind != "Xor"},
     **{kind: (_MAP, _of_truth(kind)) for kind in ("And", "Not", "Or", "Xor")},
+    **{kind: (_MAP, _asked(kind)) for kind in ("IsInf", "IsNaN")},
     **{kind: (_MAP, _places(kind)) for kind in ("ArgMax", "ArgMin")},
     "AveragePool": (_MAP, _to("AveragePool", (1, 4, 3, 3), kernel_shape=[2, 2], strides=[2, 2])),
     "BatchNormalization": (_MAP, _batch_norm),
@@ -244,7 +251,7 @@ EXAMPLES: dict[str, tuple[tuple[int, ...], Example]] = {
     **{
         kind: (_MAP, _same(kind))
         for kind in table.FAMILY.onnx_ops
-        if kind not in ("Cast", "Not", "Pow")
+        if kind not in ("Cast", "IsInf", "IsNaN", "Not", "Pow")
     },
 }
 #: Later operator sets than the one that PyTorch's exporter writes.
@@ -284,7 +291,7 @@ def wide_functions(graph: Graph) -> str:
     if not able:
         return "nothing" if can_widen(graph) == {op.name for op in graph.ops} else "8 bits"
     codes = [ops.family_of(op).layer_code(op, wide, _TARGET) for op in computed]
-    kernels = _list(call.function for code in codes for call in code.calls)
+    kernels = listed(call.function for code in codes for call in code.calls)
     rest = {op.name for op in graph.ops} - can_widen(graph)
     return f"{kernels}, the rest 8 bits" if rest else kernels
 
@@ -314,7 +321,7 @@ def _scale(graph: Graph) -> str:
     return "its own range" if "free" in rules else "that of its input"
 
 
-def _list(names: Iterable[str]) -> str:
+def listed(names: Iterable[str]) -> str:
     return ", ".join(f"`{name}`" for name in dict.fromkeys(names)) or "nothing"
 
 
@@ -341,8 +348,8 @@ def write_table() -> str:
         cells = (
             kind,
             _scale(graph),
-            _list(tflite_builtins(graph)),
-            _list(c_functions(graph)),
+            listed(tflite_builtins(graph)),
+            listed(c_functions(graph)),
             wide_functions(example),
         )
         lines.append("| " + " | ".join(cells) + " |")
