@@ -46,6 +46,8 @@ lint: setup
 
 bench: setup
 	$(BIN)/python benchmarks/networks.py
+	$(BIN)/python benchmarks/kernels.py
+	$(BIN)/python benchmarks/arena.py
 	$(BIN)/python benchmarks/calibration.py
 
 # The script installs what is missing where it may, else says how, and fails only without Python.

@@ -22,7 +22,7 @@ from edgefactor.export.ir import Graph, Op
 #: Sets of operators that are looked at, a second or so.
 _MOST_STATES = 20_000
 #: Sets of one size that are followed where there are more.
-_BEAM = 48
+_BEAM = 24
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

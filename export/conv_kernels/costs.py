@@ -1,7 +1,7 @@
 """What a convolution kernel costs: flash, scratch and instructions, before it is chosen.
 
 Instruction figures are fits to counts on an emulated Cortex-M4 (kernels with SMLAD) and M0+
-(portable ones), see tests/runtime/conv_firmware.py; they rank kernels and size strips, and are not
+(portable ones), see benchmarks/kernels.py; they rank kernels and size strips, and are not
 reported as measurements. Code sizes are for arm-none-eabi-gcc 12.2.
 """
 

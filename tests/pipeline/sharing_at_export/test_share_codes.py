@@ -2,18 +2,30 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 
 from edgefactor.errors import OptionError
+from edgefactor.export.c_code.code_cache import CodeCache
+from edgefactor.export.c_code.layer_code import CTarget
 from edgefactor.export.ir import DType, Graph, Port, Quantization, Tensor, constant
 from edgefactor.export.ops.conv import Conv2D
 from edgefactor.export.ports import decode_outputs
 from edgefactor.export.reference import run_samples
-from edgefactor.pipeline.sharing_at_export.share_codes import Moments, best_codes, share_codes
+from edgefactor.pipeline.sharing_at_export.share_codes import (
+    Moments,
+    best_codes,
+    observe_inputs,
+    share_codes,
+)
+from tests.export.bundles import check_everywhere
+from tests.export.graphs import lowered, to_int8
 
 
 def brute_force(levels: list[int], mass: list[float], values: int) -> float:
@@ -127,3 +139,39 @@ def test_wrong_options(values: int, keep: list[str], word: str) -> None:
     with pytest.raises(OptionError) as caught:
         share_codes(network(), moments, values=values, keep=keep)
     assert word in str(caught.value)
+
+
+class SixLayers(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(5)
+        widths = (3, 24, 24, 24, 32, 32, 32)
+        self.layers = nn.Sequential(
+            *(
+                nn.Sequential(nn.Conv2d(a, b, 3, padding=1), nn.ReLU())
+                for a, b in itertools.pairwise(widths)
+            )
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.layers(x)  # type: ignore[no-any-return]
+
+
+@pytest.mark.slow
+def test_one_to_six_bits_in_one_network_are_equal_everywhere(tmp_path: Path) -> None:
+    float_graph = lowered(SixLayers(), (1, 3, 6, 6)).graph
+    graph = to_int8(float_graph)
+    rng = np.random.default_rng(1)
+    name = float_graph.inputs[0].name
+    samples = [{name: rng.standard_normal((1, 3, 6, 6)).astype(np.float32)}]
+    moments = observe_inputs(float_graph, samples)
+    layers = [op.name for op in graph.ops if isinstance(op, Conv2D)]
+    for bits, layer in enumerate(layers, start=1):
+        others = [other for other in layers if other != layer]
+        graph = share_codes(graph, moments, values=2**bits, keep=others)
+    found = {
+        name: (code.encoding, code.bits)
+        for name, code in CodeCache(target=CTarget()).code(graph).items()
+    }
+    assert [found[layer] for layer in layers] == [("codebook", bits) for bits in range(1, 7)]
+    check_everywhere(graph, tmp_path)
