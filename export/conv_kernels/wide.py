@@ -22,8 +22,8 @@ from edgefactor.export.c_code.layer_code import (
 from edgefactor.export.conv_kernels.geometry import INT32_MAX, ConvGeometry
 from edgefactor.export.encodings.codebook import Int8Array
 
-_HEADERS = ("ef_conv2d_s16.h", "ef_wide.h")
-_DSP_HEADERS = ("ef_attributes.h", "ef_simd.h")
+_HEADERS = ("ef_attributes.h", "ef_conv2d_s16.h", "ef_wide.h")
+_DSP_HEADERS = ("ef_simd.h",)
 #: Taps that the DSP kernel takes at a time, and output pixels.
 _QUAD, _PIXELS = 4, 2
 _INT16 = 2

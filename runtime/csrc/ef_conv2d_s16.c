@@ -1,3 +1,4 @@
+#include "ef_attributes.h"
 #include "ef_conv2d_s16.h"
 #include "ef_wide.h"
 
@@ -17,19 +18,40 @@ static taps inside(int32_t start, int32_t dilation, int32_t kernel, int32_t size
     return result;
 }
 
+static EF_OUT_OF_LINE int32_t dot(const int8_t *weights, const int16_t *in, int32_t count,
+                                  int32_t acc)
+{
+    for (; count >= 4; count -= 4) {
+        acc += weights[0] * in[0];
+        acc += weights[1] * in[1];
+        acc += weights[2] * in[2];
+        acc += weights[3] * in[3];
+        weights += 4;
+        in += 4;
+    }
+    while (count-- > 0) {
+        acc += *weights++ * *in++;
+    }
+    return acc;
+}
+
 static int32_t accumulate(const ef_conv2d_s16_args *a, const int16_t *in, const taps *rows,
                           const taps *columns, const int8_t *weights, int32_t acc)
 {
     const int32_t depth = a->in_c / a->groups;
+    const int32_t count = columns->end - columns->first;
+    /* Taps side by side in the map are so in the weights. */
+    const int32_t joined = a->groups == 1 && a->dilation_w == 1;
+    const int32_t runs = count <= 0 ? 0 : joined ? 1 : count;
+    const int32_t length = joined ? count * depth : depth;
     for (int32_t ky = rows->first; ky < rows->end; ky++) {
         const int32_t y = rows->start + ky * a->dilation_h;
         const int32_t x = columns->start + columns->first * a->dilation_w;
         const int16_t *from = in + (y * a->in_w + x) * a->in_c;
         const int8_t *weight = weights + (ky * a->kernel_w + columns->first) * depth;
-        for (int32_t kx = columns->first; kx < columns->end; kx++) {
-            for (int32_t c = 0; c < depth; c++) {
-                acc += *weight++ * from[c];
-            }
+        for (int32_t run = 0; run < runs; run++) {
+            acc = dot(weight, from, length, acc);
+            weight += length;
             from += a->dilation_w * a->in_c;
         }
     }
