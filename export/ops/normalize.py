@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgefactor.export import numerics
-from edgefactor.export.c_code.layer_code import Call, CArray, CTarget, CValue, LayerCode, Ref
+from edgefactor.export.c_code.layer_code import CTarget, LayerCode
+from edgefactor.export.c_code.normalize_code import normalize_code
 from edgefactor.export.functions import normalization as numbers_of
 from edgefactor.export.ir import Array, Graph, Op, Quantization, Tensor, constant
 from edgefactor.export.ops.family import (
@@ -39,9 +40,6 @@ from edgefactor.export.ops.layouts import (
     transpose_onnx,
 )
 from edgefactor.export.ops.normalize_tflite import write_normalization
-
-#: Right shifts for which the fast kernel's rounding constants fit 32 bits.
-_FAST_SHIFTS = range(1, 23)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -251,54 +249,7 @@ class NormalizeFamily(Family):
         output = graph.tensors[op.outputs[0]]
         numbers = _numbers(op, inputs)
         result = _result(inputs, output)
-        outer, steps, groups, inner = op.view
-        args: dict[str, CValue] = {
-            "gain": Ref(suffix="gain"),
-            "offset": Ref(suffix="offset"),
-            "outer": outer,
-            "steps": steps,
-            "groups": groups,
-            "inner": inner,
-            "centered": int(op.centered),
-            "zero_point": inputs[0].quant.zero_point,
-            "epsilon": numbers.epsilon,
-            "mean_multiplier": numbers.mean[0],
-            "mean_shift": numbers.mean[1],
-            "unit_multiplier": numbers.unit[0],
-            "unit_shift": numbers.unit[1],
-            "multiplier": result[0],
-            "shift": result[1],
-            "out_zero_point": output.quant.zero_point,
-        }
-        shifts = (numbers.unit[1], result[1])
-        name = "ef_normalize_s8"
-        if not all(-shift in _FAST_SHIFTS for shift in shifts):
-            name = "ef_normalize_s8_ref"
-        call = Call(function=name, struct="ef_normalize_args", args=args, inputs=op.inputs[:1])
-        gain, offset = (np.asarray(tensor.values, np.int32) for tensor in inputs[1:])
-        return LayerCode(
-            calls=(call,),
-            sources=(
-                "ef_normalize.h",
-                f"{name}.c",
-                "ef_numerics.h",
-                "ef_root.h",
-                "ef_root.c",
-                "ef_saturate.h",
-                "ef_simd.h",
-            ),
-            arrays=(
-                CArray(
-                    suffix="gain", ctype="int16_t", data=gain.astype(np.int16), section="weights"
-                ),
-                CArray(suffix="offset", ctype="int32_t", data=offset, section="weights"),
-            ),
-            in_place=(0,),
-            weight_bytes=6 * gain.size,
-            bits=16,
-            encoding="raw",
-            distinct_values=len(np.unique(gain)),
-        )
+        return normalize_code(inputs, output, op.view, numbers, result, centered=op.centered)
 
 
 def _numbers(op: Normalize, inputs: Sequence[Tensor]) -> numbers_of.Normalization:

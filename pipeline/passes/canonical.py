@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 from onnx import helper
 
 from edgefactor.pipeline.passes.decompose import decompose
+from edgefactor.pipeline.passes.finite_masks import finite_masks
 from edgefactor.pipeline.passes.onnx_graph import OnnxGraph, attribute
+from edgefactor.pipeline.passes.split_products import split_products
 
 _BROADCASTING = {
     "Add", "And", "Div", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Max", "Min",
     "Mul", "Or", "Sub", "Where", "Xor",
 }  # fmt: skip
-#: What a mask may hide scores with, and what takes the place of infinity.
-_HIDDEN, _MINUS_INFINITY = -1e3, -1e9
 _VIEWS = ("Flatten", "Squeeze", "Unsqueeze", "Reshape")
 
 
@@ -143,54 +143,6 @@ def normalise_gemm(graph: OnnxGraph) -> None:
         graph.replace([node], [new])
 
 
-def split_products(graph: OnnxGraph) -> None:
-    """A Gemm of two activations becomes Transpose, MatMul, and a Mul and Add where it has them."""
-    for node in list(graph.nodes):
-        computed = node.op_type == "Gemm" and node.input[1] not in graph.constants
-        shapes = [graph.shapes.get(name) for name in node.input[:2]]
-        if not computed or None in shapes:
-            continue
-        new: list[onnx.NodeProto] = []
-        operands = []
-        for name, key in zip(node.input[:2], ("transA", "transB"), strict=True):
-            if attribute(node, key, 0):
-                turned = graph.fresh_value(f"{name}_turned", graph.shapes[name][::-1])
-                new.append(helper.make_node("Transpose", [name], [turned], perm=[1, 0]))
-                name = turned
-            operands.append(name)
-        shape = graph.shapes[node.output[0]]
-        new.append(helper.make_node("MatMul", operands, [""], name=node.name))
-        alpha, beta = (float(attribute(node, key, 1.0)) for key in ("alpha", "beta"))
-        if alpha != 1:
-            _append(graph, new, "Mul", np.float32(alpha), shape)
-        if len(node.input) > 2 and node.input[2]:
-            added = node.input[2]
-            if beta != 1:
-                constant = graph.constants.get(added)
-                if constant is None:
-                    continue  # the lowering refuses it
-                added = graph.add_constant(f"{added}_scaled", constant * np.float32(beta))
-            _append(graph, new, "Add", added, shape)
-        new[-1].output[0] = node.output[0]
-        graph.replace([node], new)
-
-
-def _append(
-    graph: OnnxGraph,
-    nodes: list[onnx.NodeProto],
-    kind: str,
-    operand: str | np.float32,
-    shape: tuple[int, ...],
-) -> None:
-    """Add a node that reads the last one's result and another operand."""
-    before = nodes[-1]
-    before.output[0] = graph.fresh_value(f"{before.name}_product", shape)
-    if isinstance(operand, np.float32):
-        operand = graph.add_constant(f"{before.name}_factor", np.asarray(operand))
-    name = f"{before.name}_{kind.lower()}"
-    nodes.append(helper.make_node(kind, [before.output[0], operand], [""], name=name))
-
-
 def _add_after(graph: OnnxGraph, node: onnx.NodeProto) -> None:
     """What a Gemm adds that is no bias, a matrix or an activation, becomes an Add of its own."""
     beta, added = np.float32(attribute(node, "beta", 1.0)), graph.constants.get(node.input[2])
@@ -301,39 +253,6 @@ def divide_by_reciprocals(graph: OnnxGraph) -> None:
         inverted = helper.make_node("Reciprocal", [divisor], [inverse], name=f"{node.name}_inverse")
         product = helper.make_node("Mul", [node.input[0], inverse], node.output, name=node.name)
         graph.replace([node], [inverted, product])
-
-
-def finite_masks(graph: OnnxGraph) -> None:
-    """A mask that a constant condition puts on scores is a sum; nothing in it is infinite.
-
-    PyTorch also writes the lowest float32, which no factor may make larger.
-    """
-    for node in list(graph.nodes):
-        if node.op_type == "Where" and node.input[0] in graph.constants:
-            branches = [graph.constants.get(name) for name in node.input[1:]]
-            which = next((i for i, b in enumerate(branches) if b is not None), None)
-            if which is None or branches[1 - which] is not None:
-                continue
-            hidden = branches[which]
-            shape = graph.shapes.get(node.input[2 - which])
-            if hidden is None or np.any(hidden > _HIDDEN) or shape != graph.shapes[node.output[0]]:
-                continue
-            hides = (
-                graph.constants[node.input[0]] if which == 0 else ~graph.constants[node.input[0]]
-            )
-            mask = np.where(hides, np.float32(_MINUS_INFINITY), np.float32(0))
-            added = graph.add_constant(f"{node.output[0]}_mask", np.asarray(mask, np.float32))
-            new = helper.make_node(
-                "Add", [node.input[2 - which], added], node.output, name=node.name
-            )
-            graph.replace([node], [new])
-        elif node.op_type == "Add":
-            for index, name in enumerate(node.input):
-                values = graph.constants.get(name, np.zeros(0))
-                infinite = values < _MINUS_INFINITY
-                if infinite.any() and not infinite.all():
-                    finite = np.where(infinite, np.float32(_MINUS_INFINITY), values)
-                    node.input[index] = graph.add_constant(f"{name}_finite", finite)
 
 
 def drop_expands(graph: OnnxGraph) -> None:

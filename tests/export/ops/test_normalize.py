@@ -7,6 +7,7 @@ import numpy as np
 import onnx
 import pytest
 
+from edgefactor.export import ops
 from edgefactor.export.c_code.layer_code import CTarget, IsaFeatures
 from edgefactor.export.functions import normalization
 from edgefactor.export.ir import Graph, Quantization, constant
@@ -191,6 +192,22 @@ def test_the_root_in_integers_is_that_of_ieee_single(tmp_path: Path) -> None:
     np.testing.assert_array_equal(found, normalization.reciprocal_root(values))
     near = 2**22 / np.sqrt(values.astype(np.float64))
     assert np.all(np.abs(found - near) <= 1 + near * 2.0**-22)
+
+
+def test_scales_far_apart_take_the_plain_kernel(tmp_path: Path) -> None:
+    view = (4, 1, 1, 16)
+    codes = draw(view, 20.0, np.random.default_rng(8))
+    gain, offset = np.full(16, 16383, np.int32), np.zeros(16, np.int32)
+    parameters = [
+        constant("g", gain, quantization(1e-3 / 16383, 0)),
+        constant("o", offset, quantization(1e-3 * 2.0**-12 / 16383, 0)),
+    ]
+    tensors = [activation("x", view, quantization(0.1, 0)), *parameters]
+    op = Normalize(name="y", inputs=("x", "g", "o"), outputs=("y",), view=view)
+    graph = graph_of([(op, quantization(0.5, 0))], tensors)
+    (call,) = ops.family_of(op).layer_code(op, graph, CTarget()).calls
+    assert call.function == "ef_normalize_s8_ref"
+    check_everywhere(graph, {"x": codes}, tmp_path)
 
 
 def test_large_offsets_take_bits_from_gains() -> None:

@@ -1,0 +1,75 @@
+"""The C of a normalization: arguments of the ef_normalize kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from edgefactor.export.c_code.layer_code import Call, CArray, CValue, LayerCode, Ref
+from edgefactor.export.functions.normalization import Multiplier, Normalization
+from edgefactor.export.ir import Tensor
+
+#: Right shifts for which the fast kernel's rounding constants fit 32 bits.
+_FAST_SHIFTS = range(1, 23)
+
+
+def normalize_code(
+    inputs: Sequence[Tensor],
+    output: Tensor,
+    view: tuple[int, int, int, int],
+    numbers: Normalization,
+    result: Multiplier,
+    *,
+    centered: bool,
+) -> LayerCode:
+    """LayerCode of one normalization.
+
+    Args:
+        inputs: Activation, gain and offset.
+        output: The result.
+        view: Outer, steps, groups, inner.
+        numbers: Its integers.
+        result: From a normalized value times its gain to the output.
+        centered: Whether the mean is subtracted.
+    """
+    fast = all(-shift in _FAST_SHIFTS for shift in (numbers.unit[1], result[1]))
+    name = "ef_normalize_s8" if fast else "ef_normalize_s8_ref"
+    args: dict[str, CValue] = {
+        "gain": Ref(suffix="gain"),
+        "offset": Ref(suffix="offset"),
+        **dict(zip(("outer", "steps", "groups", "inner"), view, strict=True)),
+        "centered": int(centered),
+        "zero_point": inputs[0].quant.zero_point,
+        "epsilon": numbers.epsilon,
+        "mean_multiplier": numbers.mean[0],
+        "mean_shift": numbers.mean[1],
+        "unit_multiplier": numbers.unit[0],
+        "unit_shift": numbers.unit[1],
+        "multiplier": result[0],
+        "shift": result[1],
+        "out_zero_point": output.quant.zero_point,
+    }
+    call = Call(function=name, struct="ef_normalize_args", args=args, inputs=(inputs[0].name,))
+    gain, offset = (np.asarray(tensor.values, np.int32) for tensor in inputs[1:])
+    return LayerCode(
+        calls=(call,),
+        sources=(
+            "ef_normalize.h",
+            f"{name}.c",
+            "ef_numerics.h",
+            "ef_root.h",
+            "ef_root.c",
+            "ef_saturate.h",
+            "ef_simd.h",
+        ),
+        arrays=(
+            CArray(suffix="gain", ctype="int16_t", data=gain.astype(np.int16), section="weights"),
+            CArray(suffix="offset", ctype="int32_t", data=offset, section="weights"),
+        ),
+        in_place=(0,),
+        weight_bytes=6 * gain.size,
+        bits=16,
+        encoding="raw",
+        distinct_values=len(np.unique(gain)),
+    )
