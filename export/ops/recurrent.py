@@ -79,8 +79,12 @@ class RecurrentFamily(Family):
         low, high = quantizer.range(f"{op.name}/gates")
         gates = numerics.choose_quantization(max(low, -_WIDEST_GATE), min(high, _WIDEST_GATE))
         x = quantizer.tensor(op.inputs[0])
-        quantize_layer(op, op.inputs[1:3], x.quant.scale, gates.scale, (), quantizer)
-        quantize_layer(op, op.inputs[3:5], OUTPUT.scale, gates.scale, (), quantizer)
+        for index, in_scale, channel_scale in (
+            (1, x.quant.scale, op.input_channel_scale),
+            (3, OUTPUT.scale, op.recurrent_channel_scale),
+        ):
+            names = op.inputs[index : index + 2]
+            quantize_layer(op, names, in_scale, gates.scale, channel_scale, quantizer)
         for name in op.inputs[5:]:
             first = quantizer.tensor(name)
             if first.dtype is DType.FLOAT32:

@@ -26,6 +26,9 @@ class Recurrent(Op):
         every_step: Whether all results are wanted.
         gate_scale: Scale of the inputs of the gates; 0 in a float Graph.
         gate_zero_point: Their zero point.
+        input_channel_scale: For weights of the input that take few values up to one positive factor
+            a row, that factor, as in ``Conv2D``; empty otherwise.
+        recurrent_channel_scale: The same for the weights of the last result.
     """
 
     cell: Cell
@@ -33,6 +36,8 @@ class Recurrent(Op):
     every_step: bool = True
     gate_scale: float = 0.0
     gate_zero_point: int = 0
+    input_channel_scale: tuple[float, ...] = ()
+    recurrent_channel_scale: tuple[float, ...] = ()
 
     @property
     def keeps_state(self) -> bool:

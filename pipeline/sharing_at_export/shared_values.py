@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from edgefactor.export.ir import Graph
 from edgefactor.export.ops.conv import Conv2D
+from edgefactor.export.ops.recurrent_op import Recurrent
 
 Weights = NDArray[np.float32]
 
@@ -112,8 +113,14 @@ def _channel_scale(rows: Weights, originals: list[tuple[Weights, Weights]]) -> t
     return () if best is None else tuple(float(factor) for factor in best)
 
 
+def _rows(graph: Graph, weights: str) -> Weights:
+    """The weights of a layer, one row a channel."""
+    values = np.asarray(graph.tensors[weights].values, np.float32)
+    return values.reshape(values.shape[0], -1)
+
+
 def keep_shared_values(graph: Graph, state: Mapping[str, Weights]) -> Graph:
-    """Set ``channel_scale`` on every convolution whose weights were clustered.
+    """Set the channel scales of every convolution and recurrent layer with clustered weights.
 
     Args:
         graph: Fused float Graph.
@@ -123,8 +130,13 @@ def keep_shared_values(graph: Graph, state: Mapping[str, Weights]) -> Graph:
     new_ops = []
     for op in graph.ops:
         if isinstance(op, Conv2D) and not op.channel_scale:
-            weights = np.asarray(graph.tensors[op.inputs[1]].values, np.float32)
-            scale = _channel_scale(weights.reshape(weights.shape[0], -1), originals)
+            scale = _channel_scale(_rows(graph, op.inputs[1]), originals)
             op = replace(op, channel_scale=scale) if scale else op
+        elif isinstance(op, Recurrent):
+            op = replace(
+                op,
+                input_channel_scale=_channel_scale(_rows(graph, op.inputs[1]), originals),
+                recurrent_channel_scale=_channel_scale(_rows(graph, op.inputs[3]), originals),
+            )
         new_ops.append(op)
     return graph.edit(ops=tuple(new_ops))

@@ -204,6 +204,21 @@ def test_only_the_last_result_is_kept_where_no_other_is_read() -> None:
     assert graph.tensors[layer.outputs[0]].shape == (1, 1, 1, 9)
 
 
+def test_shared_weights_are_stored_as_indices() -> None:
+    """Sixteen values a matrix stay sixteen, and take four bits."""
+    module = Layers("GRU", last=True)
+    with torch.no_grad():
+        for weights in (module.layers.weight_ih_l0, module.layers.weight_hh_l0):
+            weights.copy_(torch.round(weights / 0.06).clamp(-8, 7) * 0.06)
+    graph = to_int8(lowered(module, (1, 8, 6)).graph)
+    (layer,) = (op for op in graph.ops if isinstance(op, Recurrent))
+    for name in (layer.inputs[1], layer.inputs[3]):
+        assert len(np.unique(graph.tensors[name].values)) <= 16
+    code = FAMILY.layer_code(layer, graph, CTarget(optimize="size"))
+    assert code.bits <= 4
+    assert code.weight_bytes < 27 * (6 + 9)
+
+
 def test_torchscript() -> None:
     module = Layers("LSTM", last=True).eval()
     script = torch.jit.trace(module, torch.zeros(1, 8, 6))
