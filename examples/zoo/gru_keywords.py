@@ -26,3 +26,19 @@ class GRUKeywords(nn.Module):
 def gru_keywords(coefficients: int = 10, units: int = 64, classes: int = 10) -> nn.Module:
     """The network, untrained; 15,000 weights."""
     return GRUKeywords(coefficients, units, classes)
+
+
+class GRUFrame(GRUKeywords):
+    """The same network on one frame, with the state handed on; the same weights.
+
+    ``edgefactor export ... --stateful h=output1 --input-shape h=1,1,64``
+    """
+
+    def forward(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        states, h = self.recurrent(x, h)
+        return self.linear(states[:, -1]), h
+
+
+def gru_keywords_frame(coefficients: int = 10, units: int = 64, classes: int = 10) -> nn.Module:
+    """For streams: frame [1, 1, 10] and state [1, 1, 64] to scores and the next state."""
+    return GRUFrame(coefficients, units, classes)
