@@ -302,7 +302,7 @@ def model(body: str, inputs: str = "float[1,4] x") -> onnx.ModelProto:
     ("body", "words"),
     [
         ("y = Det (x)", "Det"),
-        ("z = Hardmax (x) y = Det (z)", "Det, Hardmax"),
+        ("z = Multinomial (x) y = Det (z)", "Det, Multinomial"),
     ],
 )
 def test_operators_without_an_implementation(body: str, words: str) -> None:

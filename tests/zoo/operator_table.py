@@ -192,6 +192,7 @@ EXAMPLES: dict[str, tuple[tuple[int, ...], Example]] = {
     "GlobalMaxPool": (_MAP, _to("GlobalMaxPool", (1, 4, 1, 1))),
     "GroupNormalization": (_MAP, _norm("GroupNormalization", 4, num_groups=2)),
     "HardSigmoid": (_MAP, _same("HardSigmoid")),
+    "Hardmax": (_ROW, _same("Hardmax")),
     "HardSwish": (_MAP, _same("HardSwish")),
     "Identity": (_MAP, _same("Identity")),
     "LSTM": (_STEPS, _recurrent("LSTM")),

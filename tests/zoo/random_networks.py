@@ -336,7 +336,7 @@ def _unary_with_numbers(net: Network, x: str) -> None:
 
 
 def _softmax(net: Network, x: str) -> None:
-    kind = net.choose(["Softmax", "LogSoftmax"])
+    kind = net.choose(["Softmax", "Softmax", "LogSoftmax", "Hardmax"])
     rank = len(net.shape(x))
     net.node(kind, [x], net.shape(x), axis=net.draw.integer(1, rank - 1))
 
