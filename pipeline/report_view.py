@@ -25,8 +25,12 @@ def render(report: Report, console: Console) -> None:
     console.print(Text(f"{report.model} on {report.target}", "bold"))
     console.print(_ladder(report))
     console.print(_layers(report))
-    if report.activations:
+    if report.activations and report.activations["wide"]:
         console.print(_activations(report.activations))
+    elif report.activations:
+        found = _decibels(report.activations["int8_sqnr_db"])
+        text = f"the outputs are at {found} on the calibration data; 16-bit activations do not help"
+        console.print(_marked("note", "yellow", text))
     console.print(_footprint(report))
     if report.flash.kernels:
         console.print(_kernels(report))

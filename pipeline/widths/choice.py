@@ -174,8 +174,8 @@ def choose_widths(
         everything: Widen all that can be, whatever it gains.
 
     Returns:
-        The integer Graph, and the choice; None where int8 is precise enough, or widening would
-        not help.
+        The integer Graph, and the choice: None where int8 is precise enough, without any tensor
+        where it is not but widening would not help.
     """
     search = _Search(graph, ranges, extremes, feeds)
     able = can_widen(graph)
@@ -188,7 +188,7 @@ def choose_widths(
     tensors = _candidates(graph, able)
     ceiling = decibels(search.ratios(able)) if tensors else before
     if ceiling < before + _LEAST_GAIN_DB:
-        return search.quantized(none), None
+        return _result(search, none, before, {})
     wanted = min(WANTED_DB + _MARGIN_DB, ceiling - _LEAST_GAIN_DB / 2)
     noise = noise_by_tensor(graph, _scales(search.quantized(none), tensors), DType.INT8, feeds)
     ranked = sorted(tensors, key=lambda name: -float(noise[name].max()))

@@ -143,16 +143,21 @@ def test_everything_that_can_be_wide(stream: Graph) -> None:
 
 
 def test_noise_that_widening_cannot_help() -> None:
-    """Weights that 8 bits cannot hold: the activations are left as they are."""
+    """Weights that 8 bits cannot hold: the activations are left as they are, and it is said."""
     torch.manual_seed(2)
-    layer = torch.nn.Conv2d(3, 4, 1)
+    layer = torch.nn.Conv2d(3, 4, 1, bias=False)
     with torch.no_grad():
-        layer.weight[:, 0] *= 1e-3
-        layer.weight[:, 1] *= 1e-3
-    head = torch.nn.Conv2d(4, 4, 1)
-    graph = lowered(torch.nn.Sequential(layer, head), INPUT_SHAPE).graph
+        # The large weights see inputs that hardly move.
+        layer.weight[:, 0] = 1.0
+        layer.weight[:, 1:] = torch.randn(4, 2, 1, 1) * 1e-3
+    scale = torch.nn.Conv2d(3, 3, 1, groups=3, bias=False)
+    with torch.no_grad():
+        scale.weight.copy_(torch.tensor([1e-4, 1.0, 1.0]).reshape(3, 1, 1, 1))
+    graph = lowered(torch.nn.Sequential(scale, layer), INPUT_SHAPE).graph
     integer, widths = chosen(graph)
-    assert widths is None
+    assert widths is not None
+    assert widths.int8_sqnr_db < WANTED_DB
+    assert widths.wide == ()
     assert wide_tensors(integer) == set()
 
 
