@@ -73,7 +73,7 @@ RECIPES: dict[str, Recipe] = {
     "lstm_keywords": Recipe(data="fsdd", shape=(49, 10), epochs=30, rate=5e-3),
     "transformer_kws": Recipe(data="fsdd", shape=(49, 10), epochs=15, rate=2e-3),
     "alexnet": Recipe(data="cifar10", shape=_IMAGE, epochs=4, rate=1e-3),
-    "squeezenet": Recipe(data="cifar10", shape=_IMAGE, epochs=3, rate=5e-4),
+    "squeezenet": Recipe(data="cifar10", shape=_IMAGE, epochs=3, rate=1e-3),
     "mobilenet_v1": Recipe(data="cifar10", shape=_IMAGE, epochs=4, rate=5e-3),
     "micronet": Recipe(data="cifar10", shape=(3, 48, 48), epochs=3, rate=5e-3),
     "efficientnet_lite": Recipe(data="cifar10", shape=(3, 48, 48), epochs=2, rate=5e-3),

@@ -47,6 +47,11 @@ class SqueezeNet(nn.Module):
             Fire(256, 32, 128),
         )
         self.classifier = nn.Sequential(nn.Dropout(0.5), nn.Conv2d(256, classes, 1), nn.ReLU())
+        for layer in self.modules():
+            # Without batch norms the start values decide whether it learns at all.
+            if isinstance(layer, nn.Conv2d):
+                nn.init.kaiming_uniform_(layer.weight, nonlinearity="relu")
+                nn.init.zeros_(layer.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.classifier(self.features(x))
