@@ -58,7 +58,7 @@ RECIPES: dict[str, Recipe] = {
     "lenet_300_100": Recipe(data="mnist", shape=(1, 28, 28), epochs=5, rate=3e-3),
     "lenet5": Recipe(data="mnist", shape=(1, 32, 32), epochs=3, rate=3e-3),
     "conv_autoencoder": Recipe(
-        data="mnist", shape=(1, 32, 32), epochs=2, rate=3e-3, inputs=20_000, goal="input"
+        data="mnist", shape=(1, 32, 32), epochs=2, rate=1e-3, inputs=20_000, goal="input"
     ),
     "sensor_net": Recipe(
         data="fsdd",
