@@ -59,10 +59,9 @@ def find_case(name: str, folder: Path, shared: Path | None, evaluate: int) -> Ca
     if shared is not None and name in RECIPES:
         recipe = RECIPES[name]
         data = load_data(recipe, shared)
-        labels = None if recipe.goal == "input" else data.y_test[:evaluate]
         return _written(
             name, recipe.data, folder, trained(name, data), None, data.x_train,
-            data.x_test[:evaluate], labels,
+            data.x_test[:evaluate], data.y_test[:evaluate],
         )  # fmt: skip
     if shared is not None and name in SHARED_NAMES:
         network = load_network(name, shared, evaluate if name in _SOURCES else 100)

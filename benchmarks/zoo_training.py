@@ -26,7 +26,7 @@ CALIBRATION = 256
 _CIFAR_MEAN = np.array([0.485, 0.456, 0.406], np.float32).reshape(3, 1, 1)
 _CIFAR_STD = np.array([0.229, 0.224, 0.225], np.float32).reshape(3, 1, 1)
 
-Goal = Literal["scores", "probabilities", "input"]
+Goal = Literal["scores", "probabilities"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +39,7 @@ class Recipe:
         epochs: Passes over the training inputs.
         rate: Largest learning rate; it rises and falls once (Smith and Topin 2018).
         inputs: Training inputs, the first ones; None for all.
-        goal: What the output is: class scores, their softmax, or the input again.
+        goal: What the output is: class scores or their softmax.
         arguments: Of the network's function, where the data has other sizes than the paper's.
     """
 
@@ -57,9 +57,6 @@ _SPEECH = {"channels": 10, "classes": 10}
 RECIPES: dict[str, Recipe] = {
     "lenet_300_100": Recipe(data="mnist", shape=(1, 28, 28), epochs=5, rate=3e-3),
     "lenet5": Recipe(data="mnist", shape=(1, 32, 32), epochs=3, rate=3e-3),
-    "conv_autoencoder": Recipe(
-        data="mnist", shape=(1, 32, 32), epochs=2, rate=1e-3, inputs=20_000, goal="input"
-    ),
     "sensor_net": Recipe(
         data="fsdd",
         shape=(49, 10),
@@ -172,16 +169,14 @@ def _train(network: nn.Module, recipe: Recipe, x: Tensor, y: Tensor) -> None:
             inputs = x[batch]
             if recipe.data == "cifar10" and torch.rand(()) < 0.5:
                 inputs = inputs.flip(3)  # left and right, for half of the batches
-            loss = _loss(network(inputs), inputs, y[batch], recipe.goal)
+            loss = _loss(network(inputs), y[batch], recipe.goal)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
             schedule.step()
 
 
-def _loss(output: Tensor, inputs: Tensor, labels: Tensor, goal: Goal) -> Tensor:
-    if goal == "input":
-        return F.mse_loss(output, inputs)
+def _loss(output: Tensor, labels: Tensor, goal: Goal) -> Tensor:
     if goal == "probabilities":
         return F.nll_loss(output.clamp_min(1e-7).log(), labels)
     return F.cross_entropy(output, labels)

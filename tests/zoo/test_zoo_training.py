@@ -23,7 +23,7 @@ def test_recipe_fits_the_network(name: str) -> None:
     x = torch.zeros(1, *recipe.shape)
     with torch.no_grad():
         found = network(x)
-    assert found.shape == x.shape if recipe.goal == "input" else found.shape[1] >= 10
+    assert found.shape[1] >= 10
     if recipe.goal == "probabilities":
         assert float(found.sum()) == pytest.approx(1.0)
 
