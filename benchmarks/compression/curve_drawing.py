@@ -95,13 +95,12 @@ def _int8(axes: Any, rows: Iterable[Mapping[str, Any]]) -> None:
 def table(entries: Mapping[str, Mapping[str, Any]]) -> str:
     """The points in Markdown, smallest first."""
     lines = [
-        "| method | point | flash B | weights B | accuracy % | instructions | rate |",
-        "|---" * 7 + "|",
+        "| method | point | flash B | weights B | accuracy % | rate |",
+        "|---" * 6 + "|",
     ]
     for row in sorted(entries.values(), key=lambda entry: entry["flash_bytes"]):
         lines.append(
             f"| {row['method']} | {row['label']} | {row['flash_bytes']:,} | "
-            f"{row['weight_bytes']:,} | {100 * row['accuracy']:.2f} | "
-            f"{row['instructions']:,} | {row['rate']:.1f}x |"
+            f"{row['weight_bytes']:,} | {100 * row['accuracy']:.2f} | {row['rate']:.1f}x |"
         )
     return "\n".join(lines)

@@ -140,7 +140,7 @@ def _deep_compression(keep: float, values: int, method: str, last: str = "") -> 
 
 def _quantized(method: str, name: str, *options: str) -> Point:
     recipe = "\n".join([step(name, *options), table(1e-3, norm="train")])
-    return Point(method=method, label=" ".join(options) or "1 bit", recipe=recipe)
+    return Point(method=method, label=" ".join(options) or "a factor a channel", recipe=recipe)
 
 
 def _deep(strength: float) -> Point:
