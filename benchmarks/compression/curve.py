@@ -49,6 +49,7 @@ def exported(model: Path, folder: Path, calibration: Dataset) -> Report:
     options = ExportOptions(
         model=model,
         target=TARGET,
+        optimize="size",
         calibration=str(place),
         output=folder / "curve-bundle",
         samples=1,
