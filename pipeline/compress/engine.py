@@ -17,6 +17,7 @@ from edgefactor.pipeline.compress.context import Context
 from edgefactor.pipeline.compress.freezing import records, weight_layers
 from edgefactor.pipeline.compress.layers import select
 from edgefactor.pipeline.compress.method import Method, Need, Step, StepResult
+from edgefactor.pipeline.compress.mirroring import mirror_negative_channels
 from edgefactor.pipeline.compress.recipe import Recipe
 from edgefactor.pipeline.compress.shared_weight import weight_of
 
@@ -158,6 +159,8 @@ def apply_step(
     """One step: (the layers it was applied to, what it did)."""
     where = f"step {number} ({step.method})"
     layers = select(model, step.layers, method.layer_types, where=where)
+    # Before anything is clustered: values must be those that the device will have.
+    mirror_negative_channels(model)
     result = method.apply(model, layers, step.options, context)
     model.eval()
     return layers, result
