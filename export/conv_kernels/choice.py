@@ -119,6 +119,9 @@ STRIP_SLACK = {"speed": 1.0, "balanced": 1.05, "size": 1.25}
 BALANCED_SLOWDOWN = 2.5
 # "size" takes Huffman codes, which are slow, where they leave no more than this of the flash.
 HUFFMAN_GAIN = 0.9
+# "size" takes the fastest of the options that need no more than a little above the least: padding
+# of a few bytes a layer is not worth several times its instructions.
+SIZE_SLACK, SIZE_SLACK_BYTES = 0.01, 48
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -304,7 +307,12 @@ def _best(usable: list[_Candidate], optimize: str) -> _Candidate:
     if optimize == "balanced":
         limit = BALANCED_SLOWDOWN * fastest
         usable = [item for item in usable if item.option.instructions <= limit]
-    return min(usable, key=lambda c: (c.option.flash_bytes, c.option.instructions))
+    least = min(item.option.flash_bytes for item in usable)
+    limit = (
+        least + max(SIZE_SLACK_BYTES, round(SIZE_SLACK * least)) if optimize == "size" else least
+    )
+    usable = [item for item in usable if item.option.flash_bytes <= limit]
+    return min(usable, key=lambda c: (c.option.instructions, c.option.flash_bytes))
 
 
 def _build(
