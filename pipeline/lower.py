@@ -96,9 +96,6 @@ class _Lowering:
     def element_type(self, value: str) -> int:
         return int(self.types.get(value, onnx.TensorProto.FLOAT))
 
-    def is_input(self, value: str) -> bool:
-        return value not in self.constants and any(i.name == value for i in self.graph.input)
-
     def constant(self, value: str) -> NDArray[Any] | None:
         return self.constants.get(value)
 

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from edgefactor.errors import ModelError, missing_package
+from edgefactor.export.ops.table import TYPED_SUFFIX
 from edgefactor.pipeline.inputs.example import input_names
 from edgefactor.pipeline.load import LoadedModel
 from edgefactor.pipeline.passes.explicit_padding import make_padding_explicit
@@ -231,7 +232,7 @@ def _take_reals(model: onnx.ModelProto) -> None:
         kind = value.type.tensor_type.elem_type
         if kind == onnx.TensorProto.FLOAT:
             continue
-        typed = f"{value.name}_typed"
+        typed = value.name + TYPED_SUFFIX
         for node in model.graph.node:
             for position, name in enumerate(node.input):
                 if name == value.name:

@@ -62,9 +62,6 @@ class Lowering(Protocol):
     def element_type(self, value: str) -> int:
         """The ONNX type of a value's elements, a number of TensorProto.DataType."""
 
-    def is_input(self, value: str) -> bool:
-        """Whether a value comes into the network from outside."""
-
     def constant(self, value: str) -> NDArray[Any] | None:
         """The array behind a value that is constant, in ONNX layout; None for an activation."""
 

@@ -171,15 +171,19 @@ def table_codes(op: Table, x: Quantization, output: Quantization) -> IntArray:
     return np.asarray(np.clip(codes, numerics.INT8_MIN, numerics.INT8_MAX))
 
 
+#: The name of an input of whole numbers once it has its type (``pipeline/trace.py``).
+TYPED_SUFFIX = "_typed"
+
+
 def _changes_values(node: Node, lowering: Lowering) -> bool:
     """Whether a Cast does anything to real values: truncate them or ask whether they are 0.
 
-    An input of the network that is cast to integers holds integers: token ids.
+    An input of whole numbers, such as token ids, is a real one that tracing casts back.
     """
     kind = int(node.attributes["to"])
     if kind == ONNX_BOOL:
         return lowering.element_type(node.input(0)) != ONNX_BOOL
-    if kind in _ONNX_FLOATS or lowering.is_input(node.input(0)):
+    if kind in _ONNX_FLOATS or node.outputs[0] == node.input(0) + TYPED_SUFFIX:
         return False
     return lowering.element_type(node.input(0)) in _ONNX_FLOATS
 
