@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgefactor.export import numerics
+from edgefactor.export.encodings.vector_code import MOST_VECTORS, WIDTHS
 
 #: Bias codes beyond this are avoided by a larger weight scale. 8 bits of output take no more than
 #: 2**18 of them in layers whose channels are alike; the fast kernels hold sums of 23 bits. With
@@ -68,18 +69,30 @@ def quantize_weights(
 def _snap(codes: NDArray[np.int64], coarse: NDArray[np.bool_]) -> NDArray[np.int64]:
     """Give channels of a coarser step the nearest codes of the others, which stay as few.
 
-    What one weight loses the next one gets, so that the sum over a channel, which is what the mean
-    of the inputs meets, stays: a table without 0 makes a channel of zeros one of small codes of
-    both signs.
+    Where those share vectors, whole vectors are taken. What one place loses the next one gets, so
+    that the sum over a channel, which is what the mean of the inputs meets, stays: a table without
+    0 makes a channel of zeros one of small codes of both signs.
     """
     if coarse.all() or not coarse.any():
         return codes
-    table = np.unique(codes[~coarse])
-    middles = (table[1:] + table[:-1]) / 2
-    result = codes.copy()
-    left = np.zeros(int(coarse.sum()), np.int64)
-    for place in range(codes.shape[1]):
-        wanted = codes[coarse, place] + left
-        result[coarse, place] = table[np.searchsorted(middles, wanted)]
-        left = wanted - result[coarse, place]
-    return result
+    width = _shared_width(codes[~coarse])
+    table = np.unique(codes[~coarse].reshape(-1, width), axis=0)
+    result = codes.reshape(len(codes), -1, width).copy()
+    left = np.zeros(int(coarse.sum()))
+    for place in range(result.shape[1]):
+        wanted = result[coarse, place]
+        off = (wanted + left[:, None] / width)[:, None] - table
+        nearest = table[np.argmin((off**2).sum(axis=2), axis=1)]
+        result[coarse, place] = nearest
+        left += (wanted - nearest).sum(axis=1)
+    return result.reshape(codes.shape)
+
+
+def _shared_width(codes: NDArray[np.int64]) -> int:
+    """How many consecutive weights share their codes together; 1 where each has its own."""
+    for width in reversed(WIDTHS):
+        if codes.shape[1] % width == 0:
+            vectors = codes.reshape(-1, width)
+            if len(np.unique(vectors, axis=0)) <= min(MOST_VECTORS, len(vectors) // 2):
+                return width
+    return 1

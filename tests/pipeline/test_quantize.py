@@ -124,12 +124,16 @@ def test_weights_are_symmetric_and_fill_their_range() -> None:
     )
 
 
-@pytest.mark.parametrize("clustered", [False, True])
+@pytest.mark.parametrize("width", [0, 1, 4], ids=["free", "values", "vectors of 4"])
 @pytest.mark.parametrize("bias", [0.0, 3.0, -250.0])
-def test_dead_channels_keep_their_bias(clustered: bool, bias: float) -> None:
+def test_dead_channels_keep_their_bias(width: int, bias: float) -> None:
     generator = np.random.default_rng(0)
-    table = np.linspace(-1, 1, VALUES)
-    weights = generator.choice(table, (6, 64))
+    clustered = width > 0
+    if width == 4:
+        table = generator.normal(0, 0.5, (VALUES, width))
+        weights = table[generator.integers(0, VALUES, (6, 16))].reshape(6, 64)
+    else:
+        weights = generator.choice(np.linspace(-1, 1, VALUES), (6, 64))
     weights[1] = 0.0
     weights[2] *= 1e-9
     weights[3] *= 1e-30
@@ -153,7 +157,8 @@ def test_dead_channels_keep_their_bias(clustered: bool, bias: float) -> None:
         (real,) = decode_outputs(graph, {"y": codes[None]})
         np.testing.assert_allclose(real.reshape(-1)[1:4], bias, atol=2.4)
     if clustered:
-        assert len(np.unique(graph.tensors["w"].values)) <= VALUES
+        vectors = np.asarray(graph.tensors["w"].values).reshape(-1, width)
+        assert len(np.unique(vectors, axis=0)) <= VALUES
 
 
 # -- weights that take few values ---------------------------------------------------------------
