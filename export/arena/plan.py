@@ -1,6 +1,6 @@
 """The arena: one block of memory for all activations and scratch, laid out ahead of time.
 
-``plan_views`` says which tensors share memory, ``placement`` finds the offsets; this module puts
+``views`` says which tensors share memory, ``placement`` finds the offsets; this module puts
 the two together for a Graph and the C that its operators became.
 """
 

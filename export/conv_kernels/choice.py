@@ -1,7 +1,7 @@
 """Which C kernel and which weight encoding a convolution or dense layer gets, and why.
 
 ``choose_conv`` is the one place where this is decided, from the layer's shape, its integer codes,
-the target's instruction set and the policy. What the kernels are is data in ``conv_variants``.
+the target's instruction set and the policy. What the kernels are is data in ``variants``.
 """
 
 from __future__ import annotations
@@ -169,10 +169,10 @@ def choose_conv(
         shifts: (O,), positive to the left.
         input_name: Graph tensor that the call reads.
         features: What the target offers.
-        optimize: "size" takes the least flash, "speed" the fewest instructions, "balanced" the
-            least flash that costs no more than 2.5 times the fewest instructions. Only "size" takes
-            Huffman codes, where they save a tenth, or who asks for them: they are decoded again for
-            every strip.
+        optimize: "size" takes the least flash or, within a hundredth of it, the fewest
+            instructions; "speed" the fewest instructions; "balanced" the least flash that costs no
+            more than 2.5 times the fewest instructions. Only "size" takes Huffman codes, where they
+            save a tenth, or who asks for them: they are decoded again for every strip.
         encoding: Only this encoding; None lets the cost model choose.
         kernel: Only this C function; None lets the cost model choose.
         scratch_limit: Scratch in bytes that may be used to be faster; less is taken where that

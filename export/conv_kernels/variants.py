@@ -1,7 +1,7 @@
 """What is known of a convolution kernel of runtime/csrc, as data.
 
-The kernels themselves are described in ``conv_portable``, ``conv_dsp``, ``conv_mve`` and
-``conv_swar``.
+The kernels themselves are described in ``portable``, ``dsp``, ``mve`` and
+``swar``.
 """
 
 from __future__ import annotations
