@@ -13,16 +13,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgefactor.export import ops
-from edgefactor.export.c_code.layer_code import CTarget
+from edgefactor.export.c_code.layer_code import CTarget, IsaFeatures
 from edgefactor.export.c_writer import write_c
 from edgefactor.export.ir import DType, Graph, Op, Port, Quantization, Tensor, constant
 from edgefactor.export.reference import run_reference
 from edgefactor.export.tflite_writer import write_tflite
 from edgefactor.export.validate import validate
+from edgefactor.runtime.emulator import EmulatedRunner
 from edgefactor.runtime.host import HostRunner
 from edgefactor.runtime.litert_runner import LiteRtRunner
 from edgefactor.runtime.parity import as_elements
 from edgefactor.runtime.tflm_runner import TflmRunner
+from edgefactor.targets.catalogue import load_target
+from tests.export.ops.oracles import CSRC
 from tests.tools import require_tool
 
 Codes = NDArray[Any]
@@ -135,6 +138,48 @@ def check_everywhere(
     outputs = [_bytes(expected[port.tensor]) for port in graph.outputs]
     np.testing.assert_array_equal(whole[0], np.concatenate(outputs))
     return expected
+
+
+def check_plain_twin(
+    graph: Graph, inputs: Mapping[str, Codes], folder: Path, function: str
+) -> None:
+    """Compare a kernel's ``_ref`` twin, called in its place, with NumPy; under sanitizers."""
+    require_tool("gcc")
+    sources = write_sources(graph, folder)
+    twin = f"{function}_ref"
+    text = (sources / "case.c").read_text().replace(f"{function}(", f"{twin}(")
+    (sources / "case.c").write_text(text)
+    (sources / "kernels" / f"{twin}.c").write_text((CSRC / f"{twin}.c").read_text())
+    with HostRunner(sources, sanitize=True) as host:
+        _equal_to_numpy(graph, inputs, host.run(_flat(graph, inputs), _results(graph)))
+
+
+def check_on_board(graph: Graph, inputs: Mapping[str, Codes], folder: Path, target: str) -> None:
+    """Compare the C for an emulated target with NumPy."""
+    require_tool("arm-none-eabi-gcc")
+    require_tool("qemu-system-arm")
+    board = load_target(target)
+    features = IsaFeatures(dsp=board.dsp, mve=board.mve, unaligned=board.unaligned)
+    sources = write_sources(graph, folder, CTarget(features=features))
+    with EmulatedRunner(sources, board) as runner:
+        _equal_to_numpy(graph, inputs, runner.run(_flat(graph, inputs)))
+
+
+def _flat(graph: Graph, inputs: Mapping[str, Codes]) -> NDArray[np.int8]:
+    """One sample of all inputs, one after the other."""
+    return np.concatenate([_bytes(inputs[port.tensor]).reshape(-1) for port in graph.inputs])[None]
+
+
+def _results(graph: Graph) -> list[str]:
+    return [name for op in graph.ops for name in op.outputs]
+
+
+def _equal_to_numpy(graph: Graph, inputs: Mapping[str, Codes], found: Mapping[str, Codes]) -> None:
+    """Compare all tensors that were found; no result may be missing."""
+    expected = {**inputs, **run_reference(graph, inputs)}
+    assert set(_results(graph)) <= set(found)
+    for name, codes in found.items():
+        np.testing.assert_array_equal(codes[0], expected[name].reshape(-1), name)
 
 
 def _bytes(codes: Codes) -> NDArray[np.int8]:

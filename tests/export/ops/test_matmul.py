@@ -12,23 +12,18 @@ from edgefactor.export import ops
 from edgefactor.export.c_code.layer_code import CTarget, IsaFeatures
 from edgefactor.export.ir import Graph
 from edgefactor.export.ops.matmul import MatMul
-from edgefactor.export.reference import run_reference
 from edgefactor.pipeline.lower import lower
-from edgefactor.runtime.emulator import EmulatedRunner
-from edgefactor.runtime.host import HostRunner
-from edgefactor.targets.catalogue import load_target
 from tests.export.ops.every_runtime import (
     Codes,
     activation,
     check_everywhere,
+    check_on_board,
+    check_plain_twin,
     graph_of,
     held,
     quantization,
-    write_sources,
 )
 from tests.export.ops.lowering import check_lowering, kinds, parse
-from tests.export.ops.oracles import CSRC
-from tests.tools import require_tool
 
 PLAIN = {rank: tuple(range(rank)) for rank in range(2, 6)}
 DSP = CTarget(features=IsaFeatures(dsp=True, unaligned=True))
@@ -106,35 +101,13 @@ def test_layouts_and_sizes(kernel: str, tmp_path: Path) -> None:
 
 def test_the_plain_twin(tmp_path: Path) -> None:
     graph, inputs = graph_of_cases()
-    expected = run_reference(graph, inputs)
-    folder = write_sources(graph, tmp_path)
-    text = (folder / "case.c").read_text().replace("ef_matmul_s8(", "ef_matmul_s8_ref(")
-    (folder / "case.c").write_text(text)
-    twin = (CSRC / "ef_matmul_s8_ref.c").read_text()
-    (folder / "kernels" / "ef_matmul_s8_ref.c").write_text(twin)
-    require_tool("gcc")
-    flat = np.concatenate([inputs[port.tensor].reshape(-1) for port in graph.inputs])[None]
-    with HostRunner(folder, sanitize=True) as host:
-        found = host.run(flat, [op.outputs[0] for op in graph.ops])
-    for name, codes in found.items():
-        np.testing.assert_array_equal(codes[0], expected[name].reshape(-1), name)
+    check_plain_twin(graph, inputs, tmp_path, "ef_matmul_s8")
 
 
 @pytest.mark.parametrize("target", ["cortex-m0plus", "cortex-m4", "cortex-m55"])
 def test_exact_on_the_board(target: str, tmp_path: Path) -> None:
-    require_tool("arm-none-eabi-gcc")
-    require_tool("qemu-system-arm")
     graph, inputs = graph_of_cases()
-    expected = run_reference(graph, inputs)
-    board = load_target(target)
-    features = IsaFeatures(dsp=board.dsp, mve=board.mve, unaligned=board.unaligned)
-    folder = write_sources(graph, tmp_path, CTarget(features=features))
-    flat = np.concatenate([inputs[port.tensor].reshape(-1) for port in graph.inputs])[None]
-    with EmulatedRunner(folder, board) as runner:
-        found = runner.run(flat)
-    assert found
-    for name, codes in found.items():
-        np.testing.assert_array_equal(codes[0], expected.get(name, inputs.get(name)).reshape(-1))
+    check_on_board(graph, inputs, tmp_path, target)
 
 
 @pytest.mark.parametrize("scale", [0.0004, 20.0])

@@ -12,19 +12,16 @@ from edgefactor.export.c_code.layer_code import CTarget, IsaFeatures
 from edgefactor.export.functions import normalization
 from edgefactor.export.ir import Graph, Quantization, constant
 from edgefactor.export.ops.normalize import Normalize
-from edgefactor.export.reference import run_reference
-from edgefactor.runtime.emulator import EmulatedRunner
-from edgefactor.runtime.host import HostRunner
 from edgefactor.runtime.toolchain import run
-from edgefactor.targets.catalogue import load_target
 from tests.export.ops.every_runtime import (
     Codes,
     activation,
     check_everywhere,
+    check_on_board,
+    check_plain_twin,
     graph_of,
     last_only,
     quantization,
-    write_sources,
 )
 from tests.export.ops.lowering import check_lowering, kinds, parse
 from tests.export.ops.oracles import CSRC
@@ -119,37 +116,15 @@ def test_every_runtime(half: int, dsp: bool, tmp_path: Path) -> None:
 @pytest.mark.parametrize("half", [0, 1])
 def test_the_plain_twin(half: int, tmp_path: Path) -> None:
     graph, inputs = graph_of_cases(half)
-    expected = run_reference(graph, inputs)
-    folder = write_sources(graph, tmp_path)
-    text = (folder / "case.c").read_text().replace("ef_normalize_s8(", "ef_normalize_s8_ref(")
-    (folder / "case.c").write_text(text)
-    twin = (CSRC / "ef_normalize_s8_ref.c").read_text()
-    (folder / "kernels" / "ef_normalize_s8_ref.c").write_text(twin)
-    require_tool("gcc")
-    flat = np.concatenate([inputs[port.tensor].reshape(-1) for port in graph.inputs])[None]
-    with HostRunner(folder, sanitize=True) as host:
-        found = host.run(flat, [op.outputs[0] for op in graph.ops])
-    for name, codes in found.items():
-        np.testing.assert_array_equal(codes[0], expected[name].reshape(-1), name)
+    check_plain_twin(graph, inputs, tmp_path, "ef_normalize_s8")
 
 
 @pytest.mark.parametrize(
     ("half", "target"), [(0, "cortex-m0plus"), (0, "cortex-m4"), (1, "cortex-m4")]
 )
 def test_exact_on_the_board(half: int, target: str, tmp_path: Path) -> None:
-    require_tool("arm-none-eabi-gcc")
-    require_tool("qemu-system-arm")
     graph, inputs = graph_of_cases(half)
-    expected = {**inputs, **run_reference(graph, inputs)}
-    board = load_target(target)
-    features = IsaFeatures(dsp=board.dsp, mve=board.mve, unaligned=board.unaligned)
-    folder = write_sources(graph, tmp_path, CTarget(features=features))
-    flat = np.concatenate([inputs[port.tensor].reshape(-1) for port in graph.inputs])[None]
-    with EmulatedRunner(folder, board) as runner:
-        found = runner.run(flat)
-    assert found
-    for name, codes in found.items():
-        np.testing.assert_array_equal(codes[0], expected[name].reshape(-1), name)
+    check_on_board(graph, inputs, tmp_path, target)
 
 
 def test_in_place(tmp_path: Path) -> None:

@@ -18,21 +18,18 @@ from edgefactor.export.ops.recurrent import FAMILY
 from edgefactor.export.ops.recurrent_op import Recurrent
 from edgefactor.export.ops.requantize import requantize_codes
 from edgefactor.export.ports import decode_outputs, encode_inputs
-from edgefactor.export.reference import run_reference, run_samples
+from edgefactor.export.reference import run_samples
 from edgefactor.pipeline.lower import lower
-from edgefactor.runtime.emulator import EmulatedRunner
-from edgefactor.targets.catalogue import load_target
 from tests.export.graphs import lowered, to_int8
 from tests.export.ops.every_runtime import (
     activation,
     check_everywhere,
+    check_on_board,
     graph_of,
     held,
     quantization,
-    write_sources,
 )
 from tests.pipeline.onnx_runs import run_onnx
-from tests.tools import require_tool
 
 #: (cell, steps, inputs, units, distinct weight codes or 0 for all, reverse, every step)
 CASES = [
@@ -144,19 +141,8 @@ def test_step_by_step_is_the_same_as_at_once(cell: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["cortex-m0plus", "cortex-m4", "cortex-m55"])
 def test_exact_on_the_board(name: str, tmp_path: Path) -> None:
-    require_tool("qemu-system-arm")
-    require_tool("arm-none-eabi-gcc")
     graph, inputs = table()
-    expected = run_reference(graph, inputs)
-    target = load_target(name)
-    features = IsaFeatures(dsp=target.dsp, mve=target.mve, unaligned=target.unaligned)
-    folder = write_sources(graph, tmp_path, CTarget(features=features))
-    flat = np.concatenate([inputs[port.tensor].reshape(-1) for port in graph.inputs])[None]
-    names = [op.outputs[0] for op in graph.ops]
-    with EmulatedRunner(folder, target) as runner:
-        found = runner.run(flat, names)
-    for tensor in names:
-        np.testing.assert_array_equal(found[tensor][0], expected[tensor].reshape(-1), tensor)
+    check_on_board(graph, inputs, tmp_path, name)
 
 
 class Layers(nn.Module):
