@@ -1,4 +1,8 @@
-"""The operator families, one file each. This tuple is the list of what edgefactor supports."""
+"""The operator families. The tuple below is the list of what edgefactor supports.
+
+One file each, or one folder (``recurrent``, ``normalize``) where the faces are long; ``parts``
+holds what several of them are made of, ``family`` what each of them provides.
+"""
 
 from __future__ import annotations
 

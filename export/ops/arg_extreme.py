@@ -1,7 +1,7 @@
 """Where the largest or smallest value along an axis is: ArgMax, ArgMin.
 
-The result is an activation of whole numbers (``export/ops/indices.py``); of equal codes the first
-one is found, as in TFLite's ARG_MAX and ARG_MIN, the int32 result of which is cast to int8.
+The result is an activation of whole numbers (``export/ops/parts/indices.py``); of equal codes
+the first one is found, as in ARG_MAX and ARG_MIN of TFLite, whose int32 result is cast to int8.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from edgefactor.export.ops.family import (
     Shape,
     TfliteBuilder,
 )
-from edgefactor.export.ops.indices import index_quantization, require_few
-from edgefactor.export.ops.layouts import (
+from edgefactor.export.ops.parts.indices import index_quantization, require_few
+from edgefactor.export.ops.parts.layouts import (
     complete_perm,
     locate,
     long_axes,

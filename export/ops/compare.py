@@ -29,7 +29,7 @@ from edgefactor.export.ops.family import (
     Shape,
     TfliteBuilder,
 )
-from edgefactor.export.ops.operands import lower_operands
+from edgefactor.export.ops.parts.operands import lower_operands
 from edgefactor.export.ops.table import TRUTH, Table
 
 _LESS, _EQUAL, _GREATER = 1, 2, 4

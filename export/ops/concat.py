@@ -21,8 +21,14 @@ from edgefactor.export.ops.family import (
     TfliteBuilder,
     put_at_scale,
 )
-from edgefactor.export.ops.layouts import Stored, locate, normalize_axis, onnx_axis
-from edgefactor.export.ops.moves import MOVE_SOURCES, Axis, is_one_block, move_call, row_major_steps
+from edgefactor.export.ops.parts.layouts import Stored, locate, normalize_axis, onnx_axis
+from edgefactor.export.ops.parts.moves import (
+    MOVE_SOURCES,
+    Axis,
+    is_one_block,
+    move_call,
+    row_major_steps,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,7 +22,6 @@ from edgefactor.export.conv_kernels import choice as kernels
 from edgefactor.export.conv_kernels import sparse as sparse_conv
 from edgefactor.export.conv_kernels import wide
 from edgefactor.export.ir import Array, DType, Graph, Op, Tensor
-from edgefactor.export.ops.activation import Activation, activation_onnx, activation_range
 from edgefactor.export.ops.family import (
     Family,
     Lowering,
@@ -33,12 +32,13 @@ from edgefactor.export.ops.family import (
     Shape,
     TfliteBuilder,
 )
-from edgefactor.export.ops.layer_weights import layer_multipliers, quantize_layer
 from edgefactor.export.ops.matmul import lower_product
-from edgefactor.export.ops.reductions import lower_reduction
+from edgefactor.export.ops.parts.activation import Activation, activation_onnx, activation_range
+from edgefactor.export.ops.parts.layer_weights import layer_multipliers, quantize_layer
+from edgefactor.export.ops.parts.reductions import lower_reduction
+from edgefactor.export.ops.parts.upsampling_conv import lower_transposed
+from edgefactor.export.ops.parts.windows import pads_from_onnx, tflite_padding, window_output
 from edgefactor.export.ops.reshape import Transpose
-from edgefactor.export.ops.upsampling_conv import lower_transposed
-from edgefactor.export.ops.windows import pads_from_onnx, tflite_padding, window_output
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

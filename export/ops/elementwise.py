@@ -23,7 +23,6 @@ from edgefactor.export.functions import linear_forms
 from edgefactor.export.functions import tflite_builtins as builtins
 from edgefactor.export.ir import Array, DType, Graph, Op, Quantization, Tensor
 from edgefactor.export.numerics import IntArray
-from edgefactor.export.ops.activation import Activation, activation_onnx, activation_range
 from edgefactor.export.ops.family import (
     Family,
     Lowering,
@@ -33,7 +32,8 @@ from edgefactor.export.ops.family import (
     Shape,
     TfliteBuilder,
 )
-from edgefactor.export.ops.operands import lower_operands
+from edgefactor.export.ops.parts.activation import Activation, activation_onnx, activation_range
+from edgefactor.export.ops.parts.operands import lower_operands
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,8 +29,8 @@ from edgefactor.export.ops.family import (
     TfliteBuilder,
     put_at_scale,
 )
-from edgefactor.export.ops.indices import index_quantization, require_few
-from edgefactor.export.ops.layouts import read_stored, write_stored
+from edgefactor.export.ops.parts.indices import index_quantization, require_few
+from edgefactor.export.ops.parts.layouts import read_stored, write_stored
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

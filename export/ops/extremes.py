@@ -28,7 +28,7 @@ from edgefactor.export.ops.family import (
     put_at_scale,
 )
 from edgefactor.export.ops.lookup import Lookup
-from edgefactor.export.ops.operands import lower_operands, single_number
+from edgefactor.export.ops.parts.operands import lower_operands, single_number
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,7 +24,7 @@ from edgefactor.export.ops.family import (
     Shape,
     TfliteBuilder,
 )
-from edgefactor.export.ops.layouts import normalize_axis, read_stored, write_stored
+from edgefactor.export.ops.parts.layouts import normalize_axis, read_stored, write_stored
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -31,7 +31,7 @@ from edgefactor.export.ops.family import (
     Shape,
     TfliteBuilder,
 )
-from edgefactor.export.ops.layouts import TO_NCHW, Perm, onnx_axis
+from edgefactor.export.ops.parts.layouts import TO_NCHW, Perm, onnx_axis
 from edgefactor.export.ops.reshape import TFLITE_AXES, write_transpose
 
 #: Codes less zero points are at most 255 in magnitude; sums of their products fit in int32.

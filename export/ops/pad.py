@@ -22,8 +22,8 @@ from edgefactor.export.ops.family import (
     Shape,
     TfliteBuilder,
 )
-from edgefactor.export.ops.layouts import int64s, locate, normalize_axis, onnx_order
-from edgefactor.export.ops.moves import (
+from edgefactor.export.ops.parts.layouts import int64s, locate, normalize_axis, onnx_order
+from edgefactor.export.ops.parts.moves import (
     FILL_SOURCES,
     MOVE_SOURCES,
     Axis,

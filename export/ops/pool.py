@@ -30,8 +30,8 @@ from edgefactor.export.ops.family import (
     TfliteBuilder,
 )
 from edgefactor.export.ops.pad import Pad
-from edgefactor.export.ops.reductions import lower_reduction
-from edgefactor.export.ops.windows import (
+from edgefactor.export.ops.parts.reductions import lower_reduction
+from edgefactor.export.ops.parts.windows import (
     Pair,
     pads_from_onnx,
     positions_inside,

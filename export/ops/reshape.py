@@ -16,7 +16,6 @@ import numpy as np
 from edgefactor.errors import ModelError, UnsupportedOperatorError
 from edgefactor.export.c_code.layer_code import CTarget, LayerCode
 from edgefactor.export.ir import Array, DType, Graph, Op, Tensor
-from edgefactor.export.ops.blocks import lower_blocks
 from edgefactor.export.ops.family import (
     Family,
     Lowering,
@@ -26,7 +25,8 @@ from edgefactor.export.ops.family import (
     Shape,
     TfliteBuilder,
 )
-from edgefactor.export.ops.layouts import (
+from edgefactor.export.ops.parts.blocks import lower_blocks
+from edgefactor.export.ops.parts.layouts import (
     TO_NCHW,
     TO_NHWC,
     Perm,
@@ -38,7 +38,7 @@ from edgefactor.export.ops.layouts import (
     transpose_onnx,
     write_stored,
 )
-from edgefactor.export.ops.moves import MOVE_SOURCES, Axis, move_call, row_major_steps
+from edgefactor.export.ops.parts.moves import MOVE_SOURCES, Axis, move_call, row_major_steps
 
 #: Axes that TFLite Micro's TRANSPOSE takes.
 TFLITE_AXES = 5

@@ -19,7 +19,7 @@ from edgefactor.export.ops.family import (
     Shape,
     TfliteBuilder,
 )
-from edgefactor.export.ops.moves import MOVE_SOURCES, Axis, move_call, row_major_steps
+from edgefactor.export.ops.parts.moves import MOVE_SOURCES, Axis, move_call, row_major_steps
 from edgefactor.export.ops.resize_bilinear import lower_bilinear
 from edgefactor.export.ops.slice import Slice
 from edgefactor.export.ops.take import emit_take

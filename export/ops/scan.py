@@ -30,7 +30,7 @@ from edgefactor.export.ops.family import (
     Shape,
     TfliteBuilder,
 )
-from edgefactor.export.ops.layouts import int64s, normalize_axis
+from edgefactor.export.ops.parts.layouts import int64s, normalize_axis
 from edgefactor.export.ops.requantize import requantize_codes
 
 

@@ -36,7 +36,7 @@ from edgefactor.export.ops.family import (
     TfliteBuilder,
     put_at_scale,
 )
-from edgefactor.export.ops.operands import lower_operands
+from edgefactor.export.ops.parts.operands import lower_operands
 
 #: What the C calls the operands.
 _STEPS = ("condition_steps", "steps1", "steps2")

@@ -21,7 +21,7 @@ from edgefactor.export.ops.family import (
     Shape,
     TfliteBuilder,
 )
-from edgefactor.export.ops.layouts import (
+from edgefactor.export.ops.parts.layouts import (
     Stored,
     complete_perm,
     int64s,
@@ -31,7 +31,13 @@ from edgefactor.export.ops.layouts import (
     onnx_order,
     same_long_sizes,
 )
-from edgefactor.export.ops.moves import MOVE_SOURCES, Axis, is_one_block, move_call, row_major_steps
+from edgefactor.export.ops.parts.moves import (
+    MOVE_SOURCES,
+    Axis,
+    is_one_block,
+    move_call,
+    row_major_steps,
+)
 from edgefactor.export.ops.reshape import write_reshape
 from edgefactor.export.ops.take import emit_take
 

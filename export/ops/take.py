@@ -23,7 +23,7 @@ from edgefactor.export.ops.family import (
     Shape,
     TfliteBuilder,
 )
-from edgefactor.export.ops.layouts import int64s, onnx_axis
+from edgefactor.export.ops.parts.layouts import int64s, onnx_axis
 
 #: Indices are 16 bits in C.
 LONGEST_AXIS = 2**16

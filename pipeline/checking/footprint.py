@@ -14,7 +14,7 @@ from edgefactor.export.ir import Graph, Op
 from edgefactor.export.ops import matmul
 from edgefactor.export.ops.conv import Conv2D
 from edgefactor.export.ops.matmul import MatMul
-from edgefactor.export.ops.recurrent_op import Recurrent
+from edgefactor.export.ops.recurrent.op import Recurrent
 from edgefactor.pipeline.report import Flash, Layer, Ram
 from edgefactor.runtime.emulator import EmulatedRunner
 from edgefactor.runtime.memory import flash_use, ram_use

@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgefactor.export.ir import Graph, Op, constant
-from edgefactor.export.ops.activation import Activation
 from edgefactor.export.ops.conv import Conv2D
 from edgefactor.export.ops.elementwise import Add, Mul, Sub
 from edgefactor.export.ops.lookup import Lookup
+from edgefactor.export.ops.parts.activation import Activation
 from edgefactor.export.ops.reshape import Reshape, Transpose
 from edgefactor.export.validate import validate
 from edgefactor.pipeline.passes.find_scans import find_scans

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from edgefactor.export.ir import Graph, Op
-from edgefactor.export.ops.recurrent_op import Recurrent
+from edgefactor.export.ops.recurrent.op import Recurrent
 from edgefactor.export.ops.reshape import Reshape
 from edgefactor.export.ops.slice import Slice
 

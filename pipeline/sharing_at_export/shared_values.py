@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from edgefactor.export.ir import Graph
 from edgefactor.export.ops.conv import Conv2D
-from edgefactor.export.ops.recurrent_op import Recurrent
+from edgefactor.export.ops.recurrent.op import Recurrent
 
 Weights = NDArray[np.float32]
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from edgefactor.export import ops
 from edgefactor.export.ir import DType, Graph, Op
-from edgefactor.export.ops.recurrent_op import Recurrent
+from edgefactor.export.ops.recurrent.op import Recurrent
 from edgefactor.export.ops.requantize import Requantize
 
 

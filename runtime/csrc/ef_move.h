@@ -1,5 +1,5 @@
 /* Operators that only move bytes: transpose, slice, concatenation, padding, nearest resize. Each is
- * one or more strided copies, worked out by the exporter (export/ops/moves.py).
+ * one or more strided copies, worked out by the exporter (export/ops/parts/moves.py).
  */
 #ifndef EF_MOVE_H
 #define EF_MOVE_H

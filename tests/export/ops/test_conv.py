@@ -15,8 +15,8 @@ from edgefactor.export.ir import DType, Graph, Port, Quantization, Tensor, const
 from edgefactor.export.numerics import float32
 from edgefactor.export.onnx_writer import codes_to_graph, quantized_name, write_onnx
 from edgefactor.export.ops.conv import Conv2D
-from edgefactor.export.ops.layer_weights import layer_multipliers
-from edgefactor.export.ops.windows import same_padding, window_output
+from edgefactor.export.ops.parts.layer_weights import layer_multipliers
+from edgefactor.export.ops.parts.windows import same_padding, window_output
 from edgefactor.export.ports import decode_outputs
 from edgefactor.export.reference import run_samples
 from edgefactor.export.tflite_writer import write_tflite

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgefactor.errors import UnsupportedOperatorError
+from edgefactor.export.ops.parts.windows import same_padding, settle_padding, window_output
 from edgefactor.export.ops.pool import AveragePool2D, MaxPool2D, Pool2D
-from edgefactor.export.ops.windows import same_padding, settle_padding, window_output
 from edgefactor.export.reference import run_reference
 from edgefactor.pipeline.lower import lower
 from tests.export.ops.lowering import check_lowering, kinds, parse

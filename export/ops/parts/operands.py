@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from edgefactor.export.c_code.broadcasting import broadcast_loops, broadcast_shape
 from edgefactor.export.ops.family import Lowering, Node, Shape
-from edgefactor.export.ops.layouts import Perm, locate
+from edgefactor.export.ops.parts.layouts import Perm, locate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

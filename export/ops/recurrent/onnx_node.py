@@ -7,8 +7,8 @@ from typing import Any
 from edgefactor.export.functions.recurrence import GATES, STATES
 from edgefactor.export.ir import Graph
 from edgefactor.export.ops.family import OnnxBuilder
-from edgefactor.export.ops.layouts import int64s
-from edgefactor.export.ops.recurrent_op import Recurrent
+from edgefactor.export.ops.parts.layouts import int64s
+from edgefactor.export.ops.recurrent.op import Recurrent
 
 _FLAT = (0, 1, 2, 3)
 

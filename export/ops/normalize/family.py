@@ -31,7 +31,8 @@ from edgefactor.export.ops.family import (
     Shape,
     TfliteBuilder,
 )
-from edgefactor.export.ops.layouts import (
+from edgefactor.export.ops.normalize.tflite_chain import write_normalization
+from edgefactor.export.ops.parts.layouts import (
     TO_NCHW,
     TO_NHWC,
     int64s,
@@ -39,7 +40,6 @@ from edgefactor.export.ops.layouts import (
     normalize_axis,
     transpose_onnx,
 )
-from edgefactor.export.ops.normalize_tflite import write_normalization
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,8 +14,8 @@ from edgefactor.export.c_code.layer_code import CTarget, IsaFeatures
 from edgefactor.export.functions.recurrence import GATES, OUTPUT, STATES, state_quantization
 from edgefactor.export.ir import DType, Graph, Quantization
 from edgefactor.export.onnx_writer import write_onnx
-from edgefactor.export.ops.recurrent import FAMILY
-from edgefactor.export.ops.recurrent_op import Recurrent
+from edgefactor.export.ops.recurrent.family import FAMILY
+from edgefactor.export.ops.recurrent.op import Recurrent
 from edgefactor.export.ops.requantize import requantize_codes
 from edgefactor.export.ports import decode_outputs, encode_inputs
 from edgefactor.export.reference import run_samples

@@ -15,7 +15,7 @@ import numpy as np
 from edgefactor.export.functions.recurrence import GATES, OUTPUT, UNIT, state_quantization
 from edgefactor.export.ir import DType, Graph, Quantization
 from edgefactor.export.ops.family import TfliteBuilder
-from edgefactor.export.ops.recurrent_op import Recurrent
+from edgefactor.export.ops.recurrent.op import Recurrent
 
 #: From the name of a tensor of kept results to what the builder wants beside its shape.
 Kept = Callable[[str], tuple[Quantization, str, DType]]

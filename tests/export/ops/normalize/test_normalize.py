@@ -11,7 +11,7 @@ from edgefactor.export import ops
 from edgefactor.export.c_code.layer_code import CTarget, IsaFeatures
 from edgefactor.export.functions import normalization
 from edgefactor.export.ir import Graph, Quantization, constant
-from edgefactor.export.ops.normalize import Normalize
+from edgefactor.export.ops.normalize.family import Normalize
 from edgefactor.runtime.toolchain import run
 from tests.export.ops.every_runtime import (
     Codes,

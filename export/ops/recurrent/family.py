@@ -30,12 +30,12 @@ from edgefactor.export.ops.family import (
     Shape,
     TfliteBuilder,
 )
-from edgefactor.export.ops.layer_weights import layer_multipliers, quantize_layer
-from edgefactor.export.ops.recurrent_c import recurrent_code
-from edgefactor.export.ops.recurrent_lowering import lower_recurrent
-from edgefactor.export.ops.recurrent_onnx import write_gates, write_node
-from edgefactor.export.ops.recurrent_op import Recurrent
-from edgefactor.export.ops.recurrent_tflite import write_steps
+from edgefactor.export.ops.parts.layer_weights import layer_multipliers, quantize_layer
+from edgefactor.export.ops.recurrent.c_loop import recurrent_code
+from edgefactor.export.ops.recurrent.lowering import lower_recurrent
+from edgefactor.export.ops.recurrent.onnx_node import write_gates, write_node
+from edgefactor.export.ops.recurrent.op import Recurrent
+from edgefactor.export.ops.recurrent.tflite_steps import write_steps
 
 #: Beyond this a gate is closed or open to a part in 3000, so a wider range only costs resolution.
 _WIDEST_GATE = 8.0

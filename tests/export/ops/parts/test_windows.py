@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgefactor.export.onnx_writer import write_onnx
-from edgefactor.export.ops.windows import same_padding, window_output
+from edgefactor.export.ops.parts.windows import same_padding, window_output
 from edgefactor.pipeline.lower import lower
 from tests.export.ops.lowering import run_float
 

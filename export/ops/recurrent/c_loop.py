@@ -18,8 +18,8 @@ from edgefactor.export.functions.recurrence import (
 )
 from edgefactor.export.ir import Graph
 from edgefactor.export.numerics import INT8_MAX, INT8_MIN
-from edgefactor.export.ops.layer_weights import layer_multipliers
-from edgefactor.export.ops.recurrent_op import Recurrent
+from edgefactor.export.ops.parts.layer_weights import layer_multipliers
+from edgefactor.export.ops.recurrent.op import Recurrent
 
 _SOURCES = (
     "ef_recurrent.h",

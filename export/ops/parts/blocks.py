@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from edgefactor.export.ir import Op
 from edgefactor.export.ops.family import Lowering, Node, Shape
-from edgefactor.export.ops.layouts import Perm
+from edgefactor.export.ops.parts.layouts import Perm
 
 
 def _transposed(

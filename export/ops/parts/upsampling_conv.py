@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from edgefactor.export.ir import Op
 from edgefactor.export.ops.family import Lowering, Node
+from edgefactor.export.ops.parts.windows import Padding, Pair
 from edgefactor.export.ops.slice import Slice
-from edgefactor.export.ops.windows import Padding, Pair
 
 Reals = NDArray[np.float32]
 #: Emits a convolution: input, weights OHWI, bias or None, padding, groups, shape of the result.

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from edgefactor.errors import UnsupportedOperatorError
 from edgefactor.export.ops.arg_extreme import ArgExtreme
 from edgefactor.export.ops.embed import Embed
-from edgefactor.export.ops.indices import index_quantization
+from edgefactor.export.ops.parts.indices import index_quantization
 from edgefactor.pipeline.config import ExportOptions
 from edgefactor.pipeline.inputs.example import choose_inputs
 from edgefactor.pipeline.load import LoadedModel

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from edgefactor.export.functions.recurrence import GATES, STATES, Cell
 from edgefactor.export.ops.concat import Concat
 from edgefactor.export.ops.family import Lowering, Node
-from edgefactor.export.ops.recurrent_op import Recurrent
+from edgefactor.export.ops.recurrent.op import Recurrent
 from edgefactor.export.ops.slice import Slice
 
 _CELLS: dict[str, Cell] = {"GRU": "gru", "LSTM": "lstm", "RNN": "rnn"}

@@ -12,7 +12,7 @@ from math import prod
 from typing import cast
 
 from edgefactor.export.ops.family import Lowering, Node, Shape
-from edgefactor.export.ops.layouts import (
+from edgefactor.export.ops.parts.layouts import (
     Stored,
     complete_perm,
     locate,

@@ -1,0 +1,1 @@
+"""What several families are made of: axes, operands, windows, copies, weights. No families."""
