@@ -4,7 +4,8 @@ In memory a tensor is [outer, steps, groups, inner]: each of the outer x groups 
 over its steps x inner elements, then scaled by a gain and moved by an offset for each of the
 groups x inner channels. Layer norm over the last axis has one step and one group; group norm of a
 channels-last map has a step for each pixel. Intermediates have 16 to 32 bits
-(``export/functions/normalization.py``); in TFLite they are int32 and float32 tensors.
+(``export/functions/normalization.py``, and ``wide_normalization.py`` for int16); in TFLite they are
+int32 and float32 tensors.
 """
 
 from __future__ import annotations
@@ -18,9 +19,10 @@ from numpy.typing import NDArray
 
 from edgefactor.export import numerics
 from edgefactor.export.c_code.layer_code import CTarget, LayerCode
-from edgefactor.export.c_code.normalize_code import normalize_code
+from edgefactor.export.c_code.normalize_code import normalize_code, wide_normalize_code
 from edgefactor.export.functions import normalization as numbers_of
-from edgefactor.export.ir import Array, Graph, Op, Quantization, Tensor, constant
+from edgefactor.export.functions import wide_normalization as wide_numbers_of
+from edgefactor.export.ir import Array, DType, Graph, Op, Quantization, Tensor, constant
 from edgefactor.export.ops.family import (
     Family,
     Lowering,
@@ -32,6 +34,7 @@ from edgefactor.export.ops.family import (
     TfliteBuilder,
 )
 from edgefactor.export.ops.normalize.tflite_chain import write_normalization
+from edgefactor.export.ops.normalize.tflite_wide import write_wide_normalization
 from edgefactor.export.ops.parts.layouts import (
     TO_NCHW,
     TO_NHWC,
@@ -179,6 +182,9 @@ class NormalizeFamily(Family):
     def output_rule(self, op: Normalize) -> OutputRule:
         return "free"
 
+    def widths(self, op: Normalize) -> tuple[DType, ...]:
+        return (DType.INT8, DType.INT16)
+
     def quantize(self, op: Normalize, quantizer: Quantizer) -> Op:
         gain, offset = (
             np.asarray(quantizer.tensor(name).values, np.float32) for name in op.inputs[1:]
@@ -196,16 +202,19 @@ class NormalizeFamily(Family):
 
     def reference(
         self, op: Normalize, inputs: Sequence[Tensor], output: Tensor, values: Sequence[Array]
-    ) -> NDArray[np.int8]:
+    ) -> Array:
         x, gain, offset = (value.astype(np.int64) for value in values)
-        numbers = _numbers(op, inputs)
-        zero_point = None if op.centered else inputs[0].quant.zero_point
-        units = numbers_of.normalized(x.reshape(op.view), numbers, zero_point)
+        x = x.reshape(op.view)
+        if output.dtype is DType.INT16:
+            units = wide_numbers_of.normalized(x, _wide(op, inputs), centered=op.centered)
+        else:
+            zero_point = None if op.centered else inputs[0].quant.zero_point
+            units = numbers_of.normalized(x, _numbers(op, inputs), zero_point)
         channels = op.view[2:]
         acc = units * gain.reshape(channels) + offset.reshape(channels)
         scaled = numerics.multiply_by_quantized_multiplier(acc, *_result(inputs, output))
-        codes = np.clip(scaled + output.quant.zero_point, numerics.INT8_MIN, numerics.INT8_MAX)
-        return codes.astype(np.int8).reshape(output.shape)
+        codes = np.clip(scaled + output.quant.zero_point, *output.dtype.code_range)
+        return codes.astype(str(output.dtype)).reshape(output.shape)
 
     # -- writers --------------------------------------------------------------------------------
 
@@ -234,26 +243,30 @@ class NormalizeFamily(Family):
 
     def write_tflite(self, op: Normalize, graph: Graph, builder: TfliteBuilder) -> None:
         inputs = [graph.tensors[name] for name in op.inputs]
-        write_normalization(
-            builder,
-            op.name,
-            inputs,
-            graph.tensors[op.outputs[0]],
-            op.view,
-            _numbers(op, inputs),
-            centered=op.centered,
-        )
+        output = graph.tensors[op.outputs[0]]
+        layer = (builder, op.name, inputs, output, op.view)
+        if output.dtype is DType.INT16:
+            write_wide_normalization(*layer, _wide(op, inputs), centered=op.centered)
+        else:
+            write_normalization(*layer, _numbers(op, inputs), centered=op.centered)
 
     def layer_code(self, op: Normalize, graph: Graph, target: CTarget) -> LayerCode:
         inputs = [graph.tensors[name] for name in op.inputs]
         output = graph.tensors[op.outputs[0]]
-        numbers = _numbers(op, inputs)
         result = _result(inputs, output)
+        if output.dtype is DType.INT16:
+            numbers16 = _wide(op, inputs)
+            return wide_normalize_code(inputs, op.view, numbers16, result, centered=op.centered)
+        numbers = _numbers(op, inputs)
         return normalize_code(inputs, output, op.view, numbers, result, centered=op.centered)
 
 
 def _numbers(op: Normalize, inputs: Sequence[Tensor]) -> numbers_of.Normalization:
     return numbers_of.normalization(op.count, inputs[0].quant.scale, op.epsilon)
+
+
+def _wide(op: Normalize, inputs: Sequence[Tensor]) -> wide_numbers_of.WideNormalization:
+    return wide_numbers_of.normalization(op.count, inputs[0].quant.scale, op.epsilon)
 
 
 def _result(inputs: Sequence[Tensor], output: Tensor) -> tuple[int, int]:

@@ -18,73 +18,12 @@ from edgefactor.export.functions.normalization import (
 )
 from edgefactor.export.ir import DType, Quantization, Tensor
 from edgefactor.export.ops.family import TfliteBuilder
+from edgefactor.export.ops.parts.int32_chain import Int32Chain, View
 from edgefactor.export.ops.reshape import write_reshape
 
-View = tuple[int, int, int, int]
 #: Squares of int8 codes less their mean, at most 255^2 each, whose sum float32 holds exactly.
 _EXACT_SQUARES = 2**24 // 255**2
 _DIGIT = 256
-_OPTIONS = {"MUL": "MulOptions", "SUB": "SubOptions", "ADD": "AddOptions", "DIV": "DivOptions"}
-
-
-class _Chain:
-    """Appends operators on temporaries of one layer."""
-
-    def __init__(self, builder: TfliteBuilder, name: str, view: View) -> None:
-        self.builder, self.name = builder, name
-        self.full: View = view
-        self.group: View = (view[0], 1, view[2], 1)
-        self.count = 0
-
-    def temporary(self, shape: View, dtype: DType = DType.INT32, scale: float | None = None) -> int:
-        self.count += 1
-        quantization = None if scale is None else Quantization(scales=(scale,))
-        return self.builder.temporary(shape, quantization, f"{self.name}/{self.count}", dtype)
-
-    def number(self, value: int) -> int:
-        self.count += 1
-        return self.builder.int32([value], f"{self.name}/{self.count}")
-
-    def binary(self, code: str, first: int, second: int, shape: View) -> int:
-        result = self.temporary(shape)
-        options = _OPTIONS[code]
-        self.builder.op(code, [first, second], [result], options, fusedActivationFunction="NONE")
-        return result
-
-    def cast(self, x: int, shape: View, before: DType, after: DType) -> int:
-        result = self.temporary(shape, after)
-        self._cast(x, result, before, after)
-        return result
-
-    def quantize(self, x: int, result: int, shape: View, scale: float) -> None:
-        """QUANTIZE an int32 tensor at a scale.
-
-        A reshape gives it the scale: TFLite Micro's arithmetic refuses int32 that has one.
-        """
-        scaled = self.temporary(shape, scale=scale)
-        write_reshape(self.builder, x, scaled, shape, f"{self.name}/{self.count}.shape")
-        self.builder.op("QUANTIZE", [scaled], [result], "QuantizeOptions", version=2)
-
-    def requantize(self, x: int, shape: View, scale: float, target: float) -> int:
-        """An int32 tensor at one scale -> int16 at another one, and back to int32."""
-        short = self.temporary(shape, DType.INT16, target)
-        self.quantize(x, short, shape, scale)
-        return self.cast(short, shape, DType.INT16, DType.INT32)
-
-    def sum(self, x: int) -> int:
-        """The sum of int32 values over the elements of a group; below 2^24 in magnitude."""
-        real = self.cast(x, self.full, DType.INT32, DType.FLOAT32)
-        total = self.temporary(self.group, DType.FLOAT32)
-        axes = self.builder.int32([1, 3], f"{self.name}/{self.count}.axes")
-        self.builder.op("SUM", [real, axes], [total], "ReducerOptions", keepDims=True)
-        result = self.temporary(self.group)
-        self._cast(total, result, DType.FLOAT32, DType.INT32)
-        return result
-
-    def _cast(self, x: int, result: int, before: DType, after: DType) -> None:
-        self.builder.op(
-            "CAST", [x], [result], "CastOptions", inDataType=before.name, outDataType=after.name
-        )
 
 
 def write_normalization(
@@ -108,7 +47,7 @@ def write_normalization(
         numbers: Its integers.
         centered: Whether the mean is subtracted.
     """
-    chain = _Chain(builder, name, view)
+    chain = Int32Chain(builder, name, view)
     source = builder.tensor(inputs[0].name)
     seen = builder.temporary(view, inputs[0].quant, f"{name}/view")
     write_reshape(builder, source, seen, view, f"{name}/shape")
@@ -129,12 +68,7 @@ def write_normalization(
     if numbers.count <= _EXACT_SQUARES:
         v = chain.sum(squares)
     else:
-        digit = chain.number(_DIGIT)
-        high = chain.binary("DIV", squares, digit, chain.full)
-        above = chain.binary("MUL", high, digit, chain.full)
-        low = chain.sum(chain.binary("SUB", squares, above, chain.full))
-        v = chain.binary("MUL", chain.sum(high), digit, chain.group)
-        v = chain.binary("ADD", v, low, chain.group)
+        v = chain.sum_of_digits(squares, _DIGIT)
     if centered:
         v = chain.binary("SUB", v, lost, chain.group)
     v = chain.binary("ADD", v, chain.number(numbers.epsilon), chain.group)
@@ -144,6 +78,19 @@ def write_normalization(
         x = chain.binary("SUB", x, fraction, chain.full)
     product = chain.binary("MUL", x, root, chain.full)
     unit = chain.requantize(product, chain.full, numbers.product_scale, numbers.unit_scale)
+    write_affine(chain, unit, inputs, output)
+
+
+def write_affine(chain: Int32Chain, unit: int, inputs: Sequence[Tensor], output: Tensor) -> None:
+    """Gain and offset of normalized values, and the result in the type and shape of the output.
+
+    Args:
+        chain: Of the layer.
+        unit: Normalized values, int32.
+        inputs: Activation, gain, offset.
+        output: The result.
+    """
+    builder, view = chain.builder, chain.full
     channels = (1, 1, *view[2:])
     gain, offset = (
         builder.int32(np.asarray(tensor.values).reshape(channels), tensor.name)
@@ -151,12 +98,14 @@ def write_normalization(
     )
     scaled = chain.binary("MUL", unit, gain, chain.full)
     moved = chain.binary("ADD", scaled, offset, chain.full)
-    result = builder.temporary(view, output.quant, f"{name}/result")
+    result = builder.temporary(view, output.quant, f"{chain.name}/result", output.dtype)
     chain.quantize(moved, result, chain.full, inputs[2].quant.scale)
-    write_reshape(builder, result, builder.tensor(output.name), output.shape, f"{name}/out_shape")
+    write_reshape(
+        builder, result, builder.tensor(output.name), output.shape, f"{chain.name}/out_shape"
+    )
 
 
-def _reciprocal_root(chain: _Chain, v: int) -> int:
+def _reciprocal_root(chain: Int32Chain, v: int) -> int:
     """floor(2^22 / sqrt(v)) in int32."""
     builder = chain.builder
     real = chain.cast(v, chain.group, DType.INT32, DType.FLOAT32)

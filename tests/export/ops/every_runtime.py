@@ -179,7 +179,8 @@ def _equal_to_numpy(graph: Graph, inputs: Mapping[str, Codes], found: Mapping[st
     expected = {**inputs, **run_reference(graph, inputs)}
     assert set(_results(graph)) <= set(found)
     for name, codes in found.items():
-        np.testing.assert_array_equal(codes[0], expected[name].reshape(-1), name)
+        flat = expected[name].reshape(-1)
+        np.testing.assert_array_equal(as_elements(codes[0], flat.dtype), flat, name)
 
 
 def _bytes(codes: Codes) -> NDArray[np.int8]:
