@@ -24,7 +24,7 @@ from edgefactor.export.ops.conv import Conv2D
 from edgefactor.export.ops.elementwise import Add
 from edgefactor.export.ops.pool import AveragePool2D
 from edgefactor.export.ops.reshape import Reshape
-from edgefactor.export.ops.softmax import Softmax
+from edgefactor.export.ops.softmax.family import Softmax
 from edgefactor.pipeline.checking.footprint import multiply_accumulates
 
 TFLM = Path(__file__).with_name("tflm_figures.toml")

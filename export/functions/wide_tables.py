@@ -2,8 +2,7 @@
 
 LOGISTIC and TANH are interpolated in fixed point from one table of the logistic function at
 multiples of 1/24 (tensorflow/lite/kernels/internal/reference/integer_ops/logistic.h and tanh.h).
-SOFTMAX is left out: LiteRT and TFLM compute its tables with different exponentials and differ by
-one in about one of a thousand results.
+SOFTMAX is not: see ``wide_softmax.py``.
 """
 
 from __future__ import annotations

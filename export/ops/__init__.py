@@ -1,7 +1,7 @@
 """The operator families. The tuple below is the list of what edgefactor supports.
 
-One file each, or one folder (``recurrent``, ``normalize``) where the faces are long; ``parts``
-holds what several of them are made of, ``family`` what each of them provides.
+One file each, or one folder (``normalize``, ``recurrent``, ``softmax``) where the faces are long;
+``parts`` holds what several of them are made of, ``family`` what each of them provides.
 """
 
 from __future__ import annotations

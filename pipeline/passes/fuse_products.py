@@ -14,7 +14,7 @@ from edgefactor.export.ir import Graph, Op, constant
 from edgefactor.export.ops.elementwise import Add, Mul
 from edgefactor.export.ops.matmul import MatMul
 from edgefactor.export.ops.reshape import Reshape, Transpose, matching_axes
-from edgefactor.export.ops.softmax import Softmax
+from edgefactor.export.ops.softmax.family import Softmax
 from edgefactor.pipeline.passes.neighbours import merge, sole_consumer
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from edgefactor.export.ir import Graph, Op, constant
 from edgefactor.export.ops.elementwise import Add
 from edgefactor.export.ops.reshape import Reshape, Transpose
-from edgefactor.export.ops.softmax import Softmax
+from edgefactor.export.ops.softmax.family import Softmax
 from edgefactor.pipeline.passes.neighbours import sole_consumer
 
 Range = tuple[float, float]

@@ -10,7 +10,7 @@ from edgefactor.export.ops.elementwise import Add, Mul, Sub
 from edgefactor.export.ops.lookup import Lookup
 from edgefactor.export.ops.prelu import PRelu
 from edgefactor.export.ops.requantize import Requantize
-from edgefactor.export.ops.softmax import Softmax
+from edgefactor.export.ops.softmax.family import Softmax
 from edgefactor.export.reference import run_reference
 from edgefactor.runtime.emulator import EmulatedRunner
 from edgefactor.targets.catalogue import load_target

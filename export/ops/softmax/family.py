@@ -2,7 +2,8 @@
 
 ``exp`` is taken of the difference to the largest code of a row, so no table depends on the data.
 Differences so large that their exponential vanishes in 5 integer bits count as probability 0.
-The output scales are dictated: (1/256, -128) and (16/256, 127).
+The output scales are dictated: (1/256, -128) and (16/256, 127). Softmax of 16-bit scores is made of
+other operators (``wide.py``).
 """
 
 from __future__ import annotations
@@ -11,12 +12,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from edgefactor.errors import UnsupportedOperatorError
 from edgefactor.export import numerics
 from edgefactor.export.c_code.layer_code import Call, CTarget, LayerCode
-from edgefactor.export.functions import fixed_point
-from edgefactor.export.ir import Array, Graph, Op, Quantization, Tensor
+from edgefactor.export.functions import fixed_point, wide_softmax
+from edgefactor.export.functions.wide_functions import GATE_OUTPUT
+from edgefactor.export.ir import Array, DType, Graph, Op, Quantization, Tensor
 from edgefactor.export.numerics import IntArray
 from edgefactor.export.ops.family import (
     Family,
@@ -24,9 +26,11 @@ from edgefactor.export.ops.family import (
     Node,
     OnnxBuilder,
     OutputRule,
+    Quantizer,
     Shape,
     TfliteBuilder,
 )
+from edgefactor.export.ops.softmax.wide import wide_softmax_code, write_wide_softmax
 
 #: Integer bits of a scaled difference, and of a sum of exponentials.
 DIFFERENCE_BITS, SUM_BITS = 5, 12
@@ -157,15 +161,36 @@ class SoftmaxFamily(Family):
             return Quantization(scales=(16 / 256,), zero_point=127)
         return Quantization(scales=(1 / 256,), zero_point=-128)
 
+    def wide_output_rule(self, op: Softmax) -> OutputRule:
+        return GATE_OUTPUT
+
+    def widths(self, op: Softmax) -> tuple[DType, ...]:
+        return (DType.INT8,) if op.log else (DType.INT8, DType.INT16)
+
+    def quantize(self, op: Softmax, quantizer: Quantizer) -> Op:
+        output = quantizer.tensor(op.outputs[0])
+        if output.dtype is DType.INT16 and output.shape[-1] > wide_softmax.MAX_DEPTH:
+            raise UnsupportedOperatorError(
+                "A softmax in 16 bits runs over too many elements.",
+                where=f"layer {op.name}",
+                found=f"{output.shape[-1]}",
+                expected=f"at most {wide_softmax.MAX_DEPTH}",
+                hint="export with --activations int8",
+            )
+        return op
+
     def reference(
         self, op: Softmax, inputs: Sequence[Tensor], output: Tensor, values: Sequence[Array]
-    ) -> NDArray[np.int8]:
+    ) -> Array:
+        if output.dtype is DType.INT16:
+            scores = values[0].astype(np.int64)
+            return wide_softmax.softmax_codes(scores, _scale(op, inputs[0])).astype(np.int16)
         compute = log_softmax_codes if op.log else softmax_codes
         codes = compute(values[0].astype(np.int64), _scale(op, inputs[0]))
         return codes.astype(np.int8)
 
     def fatal(self, op: Softmax, inputs: Sequence[Tensor], values: Sequence[Array]) -> str:
-        if op.log:
+        if op.log or inputs[0].dtype is DType.INT16:
             return ""
         depth = inputs[0].shape[-1]
         rows = values[0].reshape(-1, depth).astype(np.int64)
@@ -188,8 +213,11 @@ class SoftmaxFamily(Family):
         builder.write(op.outputs[0], builder.node(kind, [value], axis=axis))
 
     def write_tflite(self, op: Softmax, graph: Graph, builder: TfliteBuilder) -> None:
-        operands = [builder.tensor(op.inputs[0])], [builder.tensor(op.outputs[0])]
-        if op.log:
+        x, output = graph.tensors[op.inputs[0]], graph.tensors[op.outputs[0]]
+        operands = [builder.tensor(x.name)], [builder.tensor(output.name)]
+        if output.dtype is DType.INT16:
+            write_wide_softmax(builder, op.name, x, output, _scale(op, x))
+        elif op.log:
             builder.op("LOG_SOFTMAX", *operands, "LogSoftmaxOptions", version=2)
         else:
             builder.op(
@@ -198,6 +226,8 @@ class SoftmaxFamily(Family):
 
     def layer_code(self, op: Softmax, graph: Graph, target: CTarget) -> LayerCode:
         x = graph.tensors[op.inputs[0]]
+        if x.dtype is DType.INT16:
+            return wide_softmax_code(x, _scale(op, x), op.inputs)
         forward = scaling(_scale(op, x))
         depth = x.shape[-1]
         args = {

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgefactor.export.ops.softmax import Softmax, log_softmax_codes, softmax_codes
+from edgefactor.export.ops.softmax.family import Softmax, log_softmax_codes, softmax_codes
 from tests.export.ops.every_runtime import (
     activation,
     check_everywhere,
