@@ -9,6 +9,8 @@ from edgefactor.export.ir import DType, Graph
 from edgefactor.export.onnx_writer import write_onnx
 from edgefactor.export.ops.conv import Conv2D
 from edgefactor.export.ops.elementwise import Add
+from edgefactor.export.ops.normalize.family import Normalize
+from edgefactor.export.ops.softmax.family import Softmax
 from edgefactor.export.ports import decode_outputs, encode_inputs
 from edgefactor.export.reference import run_samples
 from edgefactor.export.validate import validate
@@ -174,3 +176,58 @@ def test_weights_are_shared_where_activations_stay_in_8_bits(stream: Graph, choi
             assert (len(codes) > 4) == wide
             kinds.add(wide)
     assert kinds == {True, False}
+
+
+TOKENS = (1, 6, 16)
+
+
+class LargeChannel(torch.nn.Module):
+    """A stream of tokens with one channel far larger than the others, which a norm takes away."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = torch.nn.LayerNorm(TOKENS[-1])
+        self.look = torch.nn.Linear(TOKENS[-1], TOKENS[-1])
+        self.head = torch.nn.Linear(TOKENS[-1] - 1, 4)
+        self.sizes = torch.nn.Parameter(torch.tensor([300.0, *[1.0] * (TOKENS[-1] - 1)]))
+        with torch.no_grad():
+            self.norm.weight[1:] = 60.0
+            self.norm.bias.normal_()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        stream = torch.tanh(self.look(x)) * self.sizes
+        return self.head(self.norm(stream)[:, :, 1:].mean(1))
+
+
+class LargeScores(torch.nn.Module):
+    """Scores over hundreds, of which small differences between the largest count."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scores = torch.nn.Linear(TOKENS[-1], 8)
+        self.values = torch.nn.Parameter(torch.randn(8, 5))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        near = torch.tanh(self.scores(x)) * 1.5
+        far = torch.tensor([0.0, 0.0, 0.0, 0.0, -350.0, -350.0, -350.0, -350.0])
+        return torch.softmax(near + far, -1) @ self.values
+
+
+@pytest.mark.parametrize(
+    ("net", "kind"), [(LargeChannel, Normalize), (LargeScores, Softmax)], ids=["norm", "softmax"]
+)
+def test_norms_and_scores_are_widened(net: type[torch.nn.Module], kind: type) -> None:
+    torch.manual_seed(4)
+    graph = lowered(net().eval(), TOKENS).graph
+    assert any(isinstance(op, kind) for op in graph.ops)
+    data = torch.randn(16, *TOKENS[1:]).numpy()
+    name = graph.inputs[0].name
+    feeds = [{name: row[None]} for row in data]
+    ranges = calibrate(graph, feeds, method="min-max")
+    integer, widths = choose_widths(graph, ranges, lambda: ranges, {name: data[:8]})
+    assert widths is not None
+    assert widths.int8_sqnr_db < WANTED_DB - 1
+    assert widths.sqnr_db >= WANTED_DB
+    (op,) = [op for op in integer.ops if isinstance(op, kind)]
+    assert integer.tensors[op.inputs[0]].dtype is DType.INT16
+    assert integer.tensors[op.outputs[0]].dtype is DType.INT16
