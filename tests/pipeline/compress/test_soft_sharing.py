@@ -22,9 +22,10 @@ def mixture() -> Mixture:
     return made
 
 
-def test_complexity_equals_torch_distributions() -> None:
+def test_complexity_and_its_gradients_equal_torch_distributions() -> None:
     made = mixture()
-    weights = torch.randn(1000, generator=torch.Generator().manual_seed(1))
+    # More than are taken at a time.
+    weights = torch.randn(20_000, generator=torch.Generator().manual_seed(1), requires_grad=True)
     means, log_precisions, log_shares = made.parts()
     assert float(log_shares.detach().exp().sum()) == pytest.approx(1.0)
     oracle = distributions.MixtureSameFamily(
@@ -37,7 +38,13 @@ def test_complexity_equals_torch_distributions() -> None:
         gamma = distributions.Gamma(*(torch.tensor(number) for number in prior))
         constant = prior[0] * math.log(prior[1]) - math.lgamma(prior[0])
         expected = expected - (gamma.log_prob(part) - constant).sum()
-    assert float(made.complexity(weights)) == pytest.approx(float(expected), rel=1e-5)
+    found = made.complexity(weights)
+    assert found.item() == pytest.approx(expected.item(), rel=1e-5)
+    trained = (weights, *made.parameters())
+    for mine, theirs in zip(
+        torch.autograd.grad(found, trained), torch.autograd.grad(expected, trained), strict=True
+    ):
+        torch.testing.assert_close(mine, theirs, rtol=2e-4, atol=2e-4 * float(theirs.abs().max()))
 
 
 def test_divergence_equals_torch_distributions() -> None:
@@ -60,7 +67,9 @@ def test_equal_components_are_merged() -> None:
 def test_assignment_is_the_most_responsible_component() -> None:
     made = mixture()
     weights = torch.randn(500, generator=torch.Generator().manual_seed(1))
-    expected = made.log_density(weights.double()).argmax(1)
+    means, log_precisions, log_shares = (part.detach().double() for part in made.parts())
+    normals = distributions.Normal(means, (-0.5 * log_precisions).exp())
+    expected = (normals.log_prob(weights.double()[:, None]) + log_shares).argmax(1)
     assert torch.equal(assign(weights, made.merged()), expected)
 
 
