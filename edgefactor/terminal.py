@@ -149,8 +149,8 @@ def training_lines(progress: Progress) -> Callable[[TrainingProgress], None]:
         accuracy = "" if line.accuracy is None else f", accuracy {line.accuracy:.2%}"
         text = (
             f"{line.step}: epoch {line.epoch:.1f} of {line.epochs:g}, loss {line.loss:.4f}"
-            f"{accuracy}, rate {line.learning_rate:.2g}, {line.samples_per_second:,.0f} samples/s, "
-            f"{line.seconds_left:.0f} s left"
+            f"{accuracy}, learning rate {line.learning_rate:.2g}, "
+            f"{line.samples_per_second:,.0f} samples/s, {line.seconds_left:.0f} s left"
         )
         if interactive:
             progress(text)

@@ -7,6 +7,7 @@ replaced by loading its result. Files hold tensors and numbers only (no code is 
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -40,7 +41,8 @@ class Checkpoints:
         mark = folder / _FINGERPRINT
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            known = mark.read_text(encoding="utf-8").strip() if mark.is_file() else fingerprint
+            # A compression that failed before its first checkpoint has left nothing to mix in.
+            known = mark.read_text(encoding="utf-8").strip() if self._states() else fingerprint
             mark.write_text(known + "\n", encoding="utf-8")
         except OSError as error:
             raise _unwritable(folder, error) from error
@@ -50,6 +52,16 @@ class Checkpoints:
                 where=str(folder),
                 hint="Remove the folder, or name another one with --checkpoints.",
             )
+
+    def _states(self) -> list[Path]:
+        return sorted(self._folder.glob("training-*.pt")) if self._folder else []
+
+    def remove_unused(self) -> None:
+        """Removes the folder if no training got as far as a checkpoint."""
+        if self._folder is not None and not self._states():
+            (self._folder / _FINGERPRINT).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                self._folder.rmdir()
 
     def path(self, training: int) -> Path | None:
         """The file of training number `training`."""

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from edgefactor.errors import EdgefactorError
 from edgefactor.pipeline.compress import BY_NAME, distributed
 from edgefactor.pipeline.compress.checkpoints import Checkpoints
 from edgefactor.pipeline.compress.context import Context, TrainingProgress
@@ -115,9 +116,15 @@ def compress(
     rank, _ = distributed.world()
     folder = options.checkpoint_folder
     mark = fingerprint(model, recipe, train, options.seed)
-    context.trainer = TorchTrainer(Checkpoints(folder, mark))
+    checkpoints = Checkpoints(folder, mark)
+    context.trainer = TorchTrainer(checkpoints)
     model.to(context.device)
-    outcome = apply_recipe(model, recipe, BY_NAME, context)
+    try:
+        outcome = apply_recipe(model, recipe, BY_NAME, context)
+    except EdgefactorError:
+        if rank == 0:
+            checkpoints.remove_unused()
+        raise
     freeze(model)
     final = context.accuracy(model)
     outcome = replace(outcome, accuracy_after=final)

@@ -12,6 +12,8 @@ from edgefactor.errors import ModelError
 
 _CHECKPOINT_KEYS = ("state_dict", "model_state_dict", "model", "net", "network", "ema", "weights")
 _NAMED = 4
+#: Factors of a layer's channels, that `compress.freezing` leaves beside a shared weight.
+_SCALE = "weight_scale"
 
 
 def find_state_dict(loaded: object, where: str) -> tuple[dict[str, Tensor], tuple[str, ...]]:
@@ -46,11 +48,12 @@ def find_state_dict(loaded: object, where: str) -> tuple[dict[str, Tensor], tupl
 
 
 def fit(module: nn.Module, state: Mapping[str, Tensor], where: str) -> None:
-    """Loads `state` into `module`.
+    """Loads `state` into `module`; the factors of shared weights become buffers of their layers.
 
     Raises:
         ModelError: If names or shapes do not fit; the first few are named.
     """
+    _add_scales(module, state)
     own = module.state_dict()
     problems: list[str] = []
     missing = [n for n in own if n not in state and not n.endswith("num_batches_tracked")]
@@ -75,6 +78,18 @@ def fit(module: nn.Module, state: Mapping[str, Tensor], where: str) -> None:
             hint="Name the factory, and the arguments in it, that the weights were trained with.",
         )
     module.load_state_dict(dict(state), strict=False)
+
+
+def _add_scales(module: nn.Module, state: Mapping[str, Tensor]) -> None:
+    layers = dict(module.named_modules())
+    for name, value in state.items():
+        path, _, last = name.rpartition(".")
+        layer = layers.get(path)
+        weight = getattr(layer, "weight", None)
+        if last != _SCALE or layer is None or hasattr(layer, _SCALE):
+            continue
+        if isinstance(weight, Tensor) and value.shape == weight.shape[:1]:
+            layer.register_buffer(_SCALE, torch.empty_like(value))
 
 
 def describe_state(state: Mapping[str, Tensor]) -> str:

@@ -69,6 +69,16 @@ def test_state_dict_with_factory(tmp_path: Path, factory: str) -> None:
     assert torch.equal(loaded.module(x), network(x))
 
 
+def test_state_dict_of_a_network_with_shared_values(tmp_path: Path, factory: str) -> None:
+    state = networks.convolutional().state_dict()
+    state["0.weight_scale"] = torch.arange(1.0, 5.0)
+    loaded = load(networks.pickled(tmp_path / "m.pt", state), factory=factory)
+    assert torch.equal(loaded.module.get_buffer("0.weight_scale"), state["0.weight_scale"])
+    state["0.weight_scale"] = torch.ones(5)  # one a channel, and there are four
+    error = refused(networks.pickled(tmp_path / "m.pt", state), factory=factory)
+    assert "not in the module: 0.weight_scale" in error.found
+
+
 @pytest.mark.parametrize("legacy", [False, True])
 def test_state_dict_of_old_and_new_files(tmp_path: Path, factory: str, legacy: bool) -> None:
     state = networks.convolutional().state_dict()

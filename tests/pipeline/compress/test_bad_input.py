@@ -68,6 +68,8 @@ def test_message_of_the_command(
     for word in words:
         assert word in shown.err
     assert not output.exists()
+    # Nothing that would stand in the way of a better recipe, but for a last good state.
+    assert (tmp_path / "small.pt2.checkpoints").exists() == (name == "NaN in training")
 
 
 def test_last_good_state_after_nan_holds_numbers(tmp_path: Path) -> None:

@@ -84,8 +84,9 @@ def test_finished_training_is_loaded_not_repeated(tmp_path: Path) -> None:
 
 def test_checkpoints_of_another_compression_are_refused(tmp_path: Path) -> None:
     Checkpoints(tmp_path, "a")
+    Checkpoints(tmp_path, "b").save(0, {"epoch": 1})  # "a" left nothing to mix in
     with pytest.raises(OptionError, match="belong to another"):
-        Checkpoints(tmp_path, "b")
+        Checkpoints(tmp_path, "a")
 
 
 def test_checkpoints_that_cannot_be_written(
