@@ -31,6 +31,14 @@ from edgefactor.export.conv_kernels.channels import (
     channel_tables,
 )
 from edgefactor.export.conv_kernels.costs import ARGS_BYTES
+from edgefactor.export.conv_kernels.digits import (
+    CONV_DIGITS_2BIT_DSP,
+    CONV_DIGITS_DSP,
+    DENSE_DIGITS_2BIT_DSP,
+    DENSE_DIGITS_DSP,
+    ROWS_DIGITS_2BIT_DSP,
+    ROWS_DIGITS_DSP,
+)
 from edgefactor.export.conv_kernels.dsp import (
     CONV_DSP,
     DENSE_DSP,
@@ -41,15 +49,11 @@ from edgefactor.export.conv_kernels.dsp import (
     ROWS_DSP,
 )
 from edgefactor.export.conv_kernels.encoded import (
-    CONV_DIGITS_DSP,
     CONV_VECTORS,
     CONV_VECTORS_DSP,
     CONV_VECTORS_MVE,
-    DENSE_DIGITS_2BIT_DSP,
-    DENSE_DIGITS_DSP,
     DENSE_VECTORS_DSP,
     DENSE_VECTORS_TILE_DSP,
-    ROWS_DIGITS_DSP,
     ROWS_VECTORS_DSP,
     SPARSE,
 )
@@ -61,7 +65,7 @@ from edgefactor.export.conv_kernels.geometry import (
 )
 from edgefactor.export.conv_kernels.huffman import HUFFMAN_VARIANTS
 from edgefactor.export.conv_kernels.mve import CONV_MVE, DENSE_4BIT_MVE, DEPTHWISE_MVE
-from edgefactor.export.conv_kernels.packing import padding_code, table_bytes
+from edgefactor.export.conv_kernels.packing import padding_code
 from edgefactor.export.conv_kernels.portable import (
     CONV,
     DEPTHWISE,
@@ -90,6 +94,8 @@ VARIANTS: tuple[Variant, ...] = (
     DENSE_DIGITS_DSP,
     CONV_DIGITS_DSP,
     ROWS_DIGITS_DSP,
+    CONV_DIGITS_2BIT_DSP,
+    ROWS_DIGITS_2BIT_DSP,
     DENSE_VECTORS_DSP,
     CONV_VECTORS_DSP,
     ROWS_VECTORS_DSP,
@@ -340,14 +346,12 @@ def _build(
         _scratch_choice(variant, geometry, encoding, strip)
         for strip in variant.strip_choices(geometry, encoding, scratch_limit)
     )
-    has_table = bool(encoding.table) and not variant.inline_table_bytes
-    stored = variant.table_values or None if has_table else 0
-    table = table_bytes(encoding, variant.value_offset)[:stored]
-    if has_table:
+    table = variant.stored_table(order, encoding)
+    if table.size:
         arrays.append(CArray(suffix="table", ctype="uint8_t", data=table, section="weights"))
     weights: dict[str, CValue] = {
         "data": Ref(suffix="weights"),
-        "table": Ref(suffix="table") if has_table else CSymbol(name="NULL"),
+        "table": Ref(suffix="table") if table.size else CSymbol(name="NULL"),
         "decoder": CSymbol(name=f"&{decoder.symbol}" if decoder.symbol else "NULL"),
         "bits": encoding.code_bits,
         "width": encoding.width,

@@ -1,10 +1,9 @@
-"""The convolution kernels for sparse weights, for digits and for vectors."""
+"""The convolution kernels for sparse weights and for vectors."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,16 +14,11 @@ from edgefactor.export.conv_kernels.dsp import (
     DENSE_DSP,
     DENSE_SOURCES,
     ROWS_DSP,
-    STRIP_SOURCES,
 )
 from edgefactor.export.conv_kernels.geometry import ConvGeometry, ConvProof
 from edgefactor.export.conv_kernels.mve import CONV_MVE
 from edgefactor.export.conv_kernels.packing import (
-    BLOCK_CHANNELS,
     BLOCK_TAPS,
-    DIGIT_CHANNELS,
-    digit_order,
-    digit_words,
     encoded_bytes,
     vector_order,
     vector_words,
@@ -84,116 +78,6 @@ SPARSE = Variant(
     written=lambda geometry, strip: None,
     encodings=("sparse",),
 )
-
-# ---- digits --------------------------------------------------------------------------------------
-
-
-def _why_not_digits(geometry: ConvGeometry, proof: ConvProof, encoding: Encoding, bits: int) -> str:
-    if not geometry.is_dense:
-        return "not a dense layer"
-    return f"only for weights of {bits} bits" if encoding.bits != bits else proof.digits
-
-
-def _digit_storage(geometry: ConvGeometry, encoding: Encoding) -> Storage:
-    tile = _padded(geometry.taps, BLOCK_TAPS) * DIGIT_CHANNELS
-    return Storage(codes=tile * -(-geometry.out_c // DIGIT_CHANNELS), tile_codes=tile)
-
-
-def _padded(count: int, multiple: int) -> int:
-    return -(-count // multiple) * multiple
-
-
-DENSE_DIGITS_DSP = replace(
-    DENSE_DSP,
-    kernel="ef_dense_s8_digits_dsp",
-    sources=(
-        *DENSE_SOURCES,
-        "ef_dense_dsp.h",
-        "ef_dense_finish.c",
-        "ef_digits.h",
-        "ef_digits_dot.c",
-        "ef_dense_s8_digits_dsp.c",
-    ),
-    why_not=partial(_why_not_digits, bits=4),
-    order=lambda codes, geometry, padding: digit_order(codes, padding, 4),
-    pack=lambda order, encoding: ("uint32_t", digit_words(order, encoding)),
-    table_values=2,
-    storage=_digit_storage,
-    decoder=lambda encoding: NO_DECODER,
-    model=InstructionModel(
-        mac=1.04, gather=3.0, output=20.0, block=60.0, decode=dict.fromkeys(range(1, 7), 0.0)
-    ),
-    encodings=("uniform",),
-)
-
-DENSE_DIGITS_2BIT_DSP = replace(
-    DENSE_DIGITS_DSP,
-    kernel="ef_dense_s8_digits_2bit_dsp",
-    sources=(
-        *DENSE_SOURCES,
-        "ef_dense_dsp.h",
-        "ef_dense_finish.c",
-        "ef_digits.h",
-        "ef_digits_2bit_dot.c",
-        "ef_dense_s8_digits_2bit_dsp.c",
-    ),
-    why_not=partial(_why_not_digits, bits=2),
-    order=lambda codes, geometry, padding: digit_order(codes, padding, 8),
-)
-
-DIGIT_STRIP_SOURCES = (
-    *STRIP_SOURCES,
-    "ef_digits.h",
-    "ef_digits_block.c",
-    "ef_digits_offsets.c",
-    "ef_digits_pairs.c",
-)
-
-
-def _why_not_conv_digits(geometry: ConvGeometry, proof: ConvProof, encoding: Encoding) -> str:
-    if geometry.is_dense:
-        return "a dense layer has kernels of its own"
-    if encoding.bits != 4:
-        return "only for weights of 4 bits"
-    if geometry.groups > 1 and geometry.out_c // geometry.groups % BLOCK_CHANNELS:
-        return "the channels of a group fill no whole blocks"
-    return proof.digits
-
-
-def _of_digits(variant: Variant, kernel: str, body: str) -> Variant:
-    """The same kernel with weights that are read as digits where they lie."""
-    return replace(
-        variant,
-        kernel=kernel,
-        sources=(*DIGIT_STRIP_SOURCES, body, f"{kernel}.c"),
-        why_not=lambda geometry, proof, encoding: (
-            _why_not_conv_digits(geometry, proof, encoding)
-            or variant.why_not(geometry, proof, encoding)
-        ),
-        order=lambda codes, geometry, padding: digit_order(codes, padding, 4, BLOCK_CHANNELS),
-        pack=DENSE_DIGITS_DSP.pack,
-        storage=lambda geometry, encoding: replace(
-            variant.storage(geometry, encoding), tile_bytes=0, lut_bytes=0
-        ),
-        # Besides, four offsets for each pair of pixels.
-        strip_bytes=lambda geometry, strip: variant.strip_bytes(geometry, strip) + 8 * strip,
-        decoder=lambda encoding: NO_DECODER,
-        model=replace(
-            variant.model,
-            mac=0.835,
-            gather=variant.model.gather + 1.6,
-            output=variant.model.output + 4.0,
-            block=variant.model.block + 20.0,
-            decode=dict.fromkeys(range(1, 7), 0.0),
-            lut=0.0,
-        ),
-        encodings=("uniform",),
-        table_values=2,
-    )
-
-
-CONV_DIGITS_DSP = _of_digits(CONV_DSP, "ef_conv2d_s8_digits_dsp", "ef_conv2d_strips.c")
-ROWS_DIGITS_DSP = _of_digits(ROWS_DSP, "ef_conv2d_s8_rows_digits_dsp", "ef_conv2d_rows.c")
 
 # ---- vectors -------------------------------------------------------------------------------------
 

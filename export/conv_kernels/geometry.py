@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgefactor.errors import ModelError
+from edgefactor.export.conv_kernels.digit_packing import zero_digit
 from edgefactor.export.encodings.codebook import Int8Array, uniform_encoding
 
 INT32_MIN, INT32_MAX = -(2**31), 2**31 - 1
@@ -225,17 +226,23 @@ def _why_not_o8(largest: NDArray[np.int64]) -> str:
 
 
 def _why_not_digits(weights: NDArray[np.int64]) -> str:
-    """Half a word holds one digit of each of 4 or 8 channels, the last one signed."""
+    """Half a word holds one digit of each of 4 channels, with 2 bits of 2; the last one signed."""
     uniform = uniform_encoding(weights.astype(np.int8))
     if uniform is None:
         return "its weights are not in arithmetic progression"
     digits = (weights - uniform.table[0]) // max(1, uniform.table[1] - uniform.table[0])
-    in_half = 16 // uniform.bits
-    digits[in_half - 1 :: in_half] -= 2 ** (uniform.bits - 1)
+    if uniform.bits == 2:
+        digits[0::2] -= zero_digit(digits)
+        # What is left of 32 bits above the other channel's; that one's sums are moved in time.
+        limits = {0: 2**17}
+        in_half = 2
+    else:
+        digits[3::4] -= 8
+        # What is left above the digit.
+        limits = {place: 2 ** (31 - 4 * place) for place in range(4)}
+        in_half = 4
     sums = 128 * np.abs(digits).sum(axis=1)
-    for place in range(in_half):
-        # What is left of 32 bits above the digit.
-        limit = 2 ** (31 - uniform.bits * place)
+    for place, limit in limits.items():
         largest = int(sums[place::in_half].max(initial=0))
         if largest >= limit:
             return f"a sum of digits can reach {largest}, {limit} is the limit"

@@ -14,7 +14,6 @@ from edgefactor.export.encodings.codebook import ByteArray, Encoding, Int8Array,
 
 BLOCK_CHANNELS = 4
 BLOCK_TAPS = 4
-DIGIT_CHANNELS = 8
 FOLD_TAPS = 32
 
 
@@ -81,37 +80,6 @@ def pair_order(codes: Int8Array, padding: int) -> Int8Array:
     count, channels, taps = blocks.shape
     split = blocks.reshape(count, channels, taps // 4, 2, 2)
     return split.transpose(0, 2, 4, 1, 3).reshape(-1)
-
-
-def digit_order(
-    codes: Int8Array, padding: int, in_half: int, channels: int = DIGIT_CHANNELS
-) -> Int8Array:
-    """[block][tap pair][channels of half a word][tap of the pair][channel], flat.
-
-    Args:
-        codes: (O, ...).
-        padding: Code of what fills up a block.
-        in_half: Channels in half a word: 4 digits of 4 bits, or 8 of 2.
-        channels: Of a block.
-    """
-    flat = codes.reshape(codes.shape[0], -1)
-    pads = ((0, -flat.shape[0] % channels), (0, -flat.shape[1] % BLOCK_TAPS))
-    padded = np.pad(flat, pads, constant_values=padding)
-    # axes: block, which half, channel, group of 4 taps, tap of the pair (k, k+2), which pair
-    split = padded.reshape(-1, channels // in_half, in_half, padded.shape[1] // 4, 2, 2)
-    return split.transpose(0, 3, 5, 1, 4, 2).reshape(-1)
-
-
-def digit_words(order: Int8Array, encoding: Encoding) -> NDArray[np.uint32]:
-    """The digits of ``digit_order``; the last one of each half is a signed number, half less."""
-    # A table of the highest code alone has no step.
-    low, step = encoding.table[0], max(1, encoding.table[1] - encoding.table[0])
-    digits: ByteArray = ((order.astype(np.int16) - low) // step).astype(np.uint8)
-    places = np.arange(0, 8, encoding.bits)
-    data: ByteArray = (digits.reshape(-1, len(places)) << places).sum(axis=1).astype(np.uint8)
-    # Half less is the highest bit turned.
-    data[1::2] ^= 0x80
-    return data.view(np.uint32)
 
 
 def vector_order(codes: Int8Array, groups: int, width: int, taps_multiple: int) -> Int8Array:

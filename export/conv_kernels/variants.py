@@ -19,8 +19,8 @@ from edgefactor.export.conv_kernels.costs import (
     estimate_instructions,
 )
 from edgefactor.export.conv_kernels.geometry import ConvGeometry, ConvProof
-from edgefactor.export.conv_kernels.packing import BLOCK_CHANNELS
-from edgefactor.export.encodings.codebook import SCALAR_NAMES, Encoding, Int8Array
+from edgefactor.export.conv_kernels.packing import BLOCK_CHANNELS, table_bytes
+from edgefactor.export.encodings.codebook import SCALAR_NAMES, ByteArray, Encoding, Int8Array
 
 # Among lengths of strips to choose from later, each takes so many times the scratch of the one
 # before, and no more than this share of its instructions.
@@ -78,6 +78,8 @@ class Variant:
         model: Instruction estimates.
         in_place: geometry -> whether the output may lie on the input.
         table_values: How many values of a table are stored; 0 for all.
+        table: (order, encoding) -> what is stored in place of the values, as many bytes; None:
+            the values.
         packs_channels: Whether it reads packed tables of biases, multipliers and shifts.
         copies_input: Bytes of the strip for each one of the input, if the kernel first of all
             copies the whole input there, front to back; 0 if it does not.
@@ -107,6 +109,7 @@ class Variant:
     inline_table_bytes: int = 0
     plain_multiply_factor: float = 1.0
     table_values: int = 0
+    table: Callable[[Int8Array, Encoding], ByteArray] | None = None
     packs_channels: bool = True
     copies_input: int = 0
 
@@ -117,6 +120,14 @@ class Variant:
             + (self.table_values or len(encoding.table)) * max(1, self.inline_table_bytes)
             + self.decoder(encoding).code_bytes
         )
+
+    def stored_table(self, order: Int8Array, encoding: Encoding) -> ByteArray:
+        """The bytes of the table's array; none if there is no such array."""
+        if not encoding.table or self.inline_table_bytes:
+            return np.zeros(0, np.uint8)
+        if self.table is not None:
+            return self.table(order, encoding)
+        return table_bytes(encoding, self.value_offset)[: self.table_values or None]
 
     def scratch(self, geometry: ConvGeometry, encoding: Encoding, strip: int) -> ScratchLayout:
         """The scratch of the kernel for strips of so many output pixels."""

@@ -83,6 +83,12 @@ void ef_conv2d_s8_digits_dsp(const ef_conv2d_args *a, const int8_t *in, int8_t *
 void ef_conv2d_s8_rows_digits_dsp(const ef_conv2d_args *a, const int8_t *in, int8_t *out,
                                   void *scratch);
 
+/* And with 2-bit weights: blocks of 4 channels as [4 taps] of the words of ef_digits_2bit.h. */
+void ef_conv2d_s8_digits_2bit_dsp(const ef_conv2d_args *a, const int8_t *in, int8_t *out,
+                                  void *scratch);
+void ef_conv2d_s8_rows_digits_2bit_dsp(const ef_conv2d_args *a, const int8_t *in, int8_t *out,
+                                       void *scratch);
+
 /* ef_conv2d_s8_dsp where the kernel covers the whole input, without padding: one output pixel. */
 void ef_dense_s8_dsp(const ef_conv2d_args *a, const int8_t *in, int8_t *out, void *scratch);
 
@@ -96,8 +102,8 @@ void ef_dense_s8_pairs_dsp(const ef_conv2d_args *a, const int8_t *in, int8_t *ou
  * channel is less 8, as a signed number. */
 void ef_dense_s8_digits_dsp(const ef_conv2d_args *a, const int8_t *in, int8_t *out, void *scratch);
 
-/* The same with 2-bit weights, eight digits in half a word. Weights as [block of 8 channels][tap
- * pair][tap of the pair][channel]; the digit of every eighth channel is less 2. */
+/* The same with 2-bit weights, in words of 4 taps of 4 channels (ef_digits_2bit.h): blocks of 8
+ * channels as [4 taps][2 words]. */
 void ef_dense_s8_digits_2bit_dsp(const ef_conv2d_args *a, const int8_t *in, int8_t *out,
                                  void *scratch);
 

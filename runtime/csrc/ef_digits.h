@@ -1,9 +1,9 @@
-/* Sums of products with digits: 2- and 4-bit weights in arithmetic progression, without a look-up.
+/* Sums of products with digits: 4-bit weights in arithmetic progression, without a look-up.
  *
  * Half a word holds one tap of 4 channels as digits of base 16, the top one signed, so that SMLAD
  * adds up 4096 * d3 + 256 * d2 + 16 * d1 + d0 of two taps; BIC clears the top digit, the next SMLAD
  * adds up the other three, and so on. Differences, taken once at the end, separate the channels.
- * With 2 bits it is the same with 8 channels and base 4.
+ * With 2 bits it is done in another way (ef_digits_2bit.h).
  */
 #ifndef EF_DIGITS_H
 #define EF_DIGITS_H
@@ -20,10 +20,6 @@
  * weights: [tap pair][2 words of 4 channels]; strip: [tap pair] as ef_o8_expand_input leaves it. */
 void ef_digits_dot(const uint32_t *weights, const uint32_t *strip, uint32_t steps, int32_t *sums);
 
-/* The same for 2 bits: weights: [tap pair] of 8 channels. */
-void ef_digits_2bit_dot(const uint32_t *weights, const uint32_t *strip, uint32_t steps,
-                        int32_t *sums);
-
 /* ef_o8_pairs with digits: weights: [row][tap pair]; `start` holds doubled biases. To a channel's
  * sum of digits times `scale` come `offsets` of the pixel, [pair][first and second pixel; the same
  * for the channel of the top digit]. */
@@ -38,6 +34,11 @@ void ef_digits_begin_block(const ef_conv2d_args *a, uint32_t first_channel, uint
  * smallest value, for the top digit with what it is less. */
 void ef_digits_offsets(const ef_o8_block *block, const ef_weights *weights, const uint32_t *strip,
                        int32_t *offsets);
+
+/* Offsets of `block->pairs` pairs, [pair][4]: the sums of inputs of the first and second pixel,
+ * doubled, times `base`, and both again times `base + more`. */
+void ef_digits_sums(const ef_o8_block *block, int32_t base, int32_t more, const uint32_t *strip,
+                    int32_t *offsets);
 
 /* What all digits are multiplied with: values are base + step * digit. */
 static inline int32_t ef_digits_base(const ef_weights *weights)

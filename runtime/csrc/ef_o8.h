@@ -37,6 +37,7 @@ typedef struct ef_o8_block {
     int32_t second_pitch; /* bytes from the first to the second pixel of a pair */
     int32_t scale;        /* of sums of digits (ef_digits.h), doubled */
     const int32_t *offsets; /* [pair][4], likewise */
+    uint32_t interval, first_turn; /* steps of a row's turns with 2-bit digits (ef_digits_2bit.h) */
 } ef_o8_block;
 
 /* Fills channel, and start with the biases, for `count` channels from `first_channel` on; the
