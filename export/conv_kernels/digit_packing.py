@@ -110,9 +110,7 @@ def word_digits(order: Int8Array, encoding: Encoding) -> NDArray[np.uint32]:
     return words
 
 
-def digit_table(
-    order: Int8Array, encoding: Encoding, *, words: int, most_steps: int
-) -> ByteArray:
+def digit_table(order: Int8Array, encoding: Encoding, *, words: int, most_steps: int) -> ByteArray:
     """What the kernels with 2-bit digits have for a table.
 
     Args:

@@ -85,6 +85,7 @@ DENSE_DIGITS_2BIT_DSP = replace(
     pack=lambda order, encoding: ("uint32_t", word_digits(order, encoding)),
     table=partial(digit_table, words=DIGIT_CHANNELS // 4, most_steps=DOT_STEPS),
     table_values=4,
+    model=InstructionModel(mac=0.65, gather=3.0, output=20.0, block=90.0, decode=NOTHING_DECODED),
 )
 
 # ---- convolutions --------------------------------------------------------------------------------
@@ -125,7 +126,7 @@ def _of_digits(variant: Variant, kernel: str, body: str) -> Variant:
         model=replace(
             variant.model,
             mac=0.835,
-            gather=variant.model.gather + 1.6,
+            gather=variant.model.gather + 0.9,
             output=variant.model.output + 4.0,
             block=variant.model.block + 20.0,
             decode=NOTHING_DECODED,
@@ -153,6 +154,7 @@ def _of_2bit_digits(variant: Variant, four_bits: Variant, kernel: str, body: str
         pack=DENSE_DIGITS_2BIT_DSP.pack,
         table=partial(digit_table, words=BLOCK_CHANNELS // 4, most_steps=PAIR_STEPS),
         table_values=4,
+        model=replace(four_bits.model, mac=0.505, output=variant.model.output + 6.0),
     )  # fmt: skip
 
 

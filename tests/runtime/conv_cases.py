@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -157,6 +158,27 @@ def uniform(layer: ConvLayer, step: int, seed: int = 0, bits: int = 4) -> ConvLa
     )
 
 
+def ternary(layer: ConvLayer, step: int, seed: int = 0, share: float = 0.6) -> ConvLayer:
+    """Weights -step, 0 and step; this share of them is not 0."""
+    rng = np.random.default_rng(seed)
+    signs = rng.choice([-step, step], layer.codes.shape)
+    codes = np.where(rng.random(layer.codes.shape) < share, signs, 0)
+    return with_codes(layer, f"ternary {step}", codes.astype(np.int8))
+
+
+def largest_digits(layer: ConvLayer) -> ConvLayer:
+    """Nearly all weights at the end of a progression of 4, all inputs at the end of int8."""
+    codes = np.full(layer.codes.shape, 63, np.int8)
+    codes.reshape(len(codes), -1)[:, 0] = 0
+    codes.reshape(-1)[-1] = 21
+    data = np.full(layer.input.shape, -128, np.int8)
+    numbers = (codes, layer.bias, layer.multipliers, layer.shifts)
+    output = convolve(layer.geometry, *numbers, data)
+    return replace(
+        layer, name=f"{layer.name}, largest digits", codes=codes, input=data, output=output
+    )
+
+
 def of_vectors(layer: ConvLayer, width: int, vectors: int = 256, seed: int = 0) -> ConvLayer:
     """Weights in vectors; the taps of an output channel must be a multiple of the width."""
     rng = np.random.default_rng(seed)
@@ -191,30 +213,39 @@ def encoded_cases() -> tuple[ConvLayer, ...]:
     deep = make_layer("pointwise deep", conv((3, 2, 600), 3, in_zero_point=5), seed=4)
     odd = make_layer("pointwise odd stride", conv((5, 4, 7), 3, stride=(2, 3)), seed=5)
     dense = ("tile + 1", "dense", "dense small", "dense odd", "dense one", "dense clamped")
+    windows = (
+        "3x3 same", "pointwise", "pointwise stride 2", "3x3 stride 2", "10x4 stride 2",
+        "3x3 three channels", "3x3 one channel", "groups", "1-D", "relu6", "dilation",
+    )  # fmt: skip
+    groups = make_layer("groups of 4", conv((4, 5, 8), 8, (3, 2), groups=2), seed=6)
+    deep_window = make_layer("deep window", conv((3, 4, 40), 7, (3, 3), pads=SAME3), seed=7)
+    far = [
+        make_layer(name, geometry, spread=1.0)
+        for name, geometry in (
+            ("far, pointwise", conv((3, 2, 200), 6)),
+            ("far, window", conv((3, 4, 40), 5, (1, 3))),
+            ("far, dense", conv((1, 1, 900), 10)),
+        )
+    ]
     tiled = ("pointwise", "3x3 same", "3x3 stride 2", "groups of one channel out", "dense", "1-D")
     return (
         *(uniform(table[name], step) for name in dense for step in (1, 5)),
         uniform(wide, 16),
         *(uniform(table[name], 40, bits=2) for name in dense),
         uniform(wide, 1, bits=2),
+        *(uniform(table[name], 3) for name in windows),
+        *(uniform(table[name], 21, bits=2) for name in windows),
+        *(ternary(table[name], 100) for name in (*windows, *dense)),
         *(
-            uniform(table[name], 3)
-            for name in (
-                "3x3 same",
-                "pointwise",
-                "pointwise stride 2",
-                "3x3 stride 2",
-                "10x4 stride 2",
-                "3x3 three channels",
-                "3x3 one channel",
-                "groups",
-                "1-D",
-                "relu6",
-                "dilation",
-            )
+            change(layer)
+            for layer in far
+            for change in (largest_digits, partial(ternary, step=5, share=1.0))
         ),
-        uniform(make_layer("groups of 4", conv((4, 5, 8), 8, (3, 2), groups=2), seed=6), 9),
-        uniform(make_layer("deep window", conv((3, 4, 40), 7, (3, 3), pads=SAME3), seed=7), 15),
+        uniform(groups, 9),
+        uniform(groups, 9, bits=2),
+        uniform(deep_window, 15),
+        uniform(deep_window, 15, bits=2),
+        ternary(deep_window, 127, share=1.0),
         *(of_vectors(table[name], width) for name in tiled for width in (2, 4)),
         *(of_vectors(table[name], 8) for name in ("pointwise", "3x3 same", "dense")),
         of_vectors(wide, 4),

@@ -115,17 +115,21 @@ def test_turned_weight_bit_is_seen(kernel: str, encoding_values: int) -> None:
 
 
 BASE = make_layer("damaged", conv((1, 1, 64), 16), spread=25.0)
+WINDOW = conv((4, 4, 16), 8, (3, 3), pads=(1, 1, 1, 1))
 DAMAGED = {
     # (byte, bit): one that is worth much and leads nowhere outside the arrays
     "uniform": (uniform(BASE, 16), 1, 0x40),
     "uniform, window": (
-        uniform(
-            make_layer("window", conv((4, 4, 16), 8, (3, 3), pads=(1, 1, 1, 1)), spread=9.0), 16
-        ),
+        uniform(make_layer("window", WINDOW, spread=9.0), 16),
         1,
         0x40,
     ),
     "2 bits": (uniform(BASE, 40, bits=2), 1, 0x40),
+    "2 bits, window": (
+        uniform(make_layer("window", WINDOW, spread=9.0), 40, bits=2),
+        1,
+        0x40,
+    ),
     "vectors": (of_vectors(BASE, 4), 1, 0x40),
     "huffman": (skewed(BASE, 9), HEADER_BYTES + 2, 0x40),
     "counts of huffman": (skewed(BASE, 9), LENGTH_BYTES + 2, 0x01),
