@@ -20,6 +20,7 @@ from edgefactor.export.conv_kernels.dsp import (
     DENSE_SOURCES,
     ROWS_DSP,
     STRIP_SOURCES,
+    why_not_rows,
 )
 from edgefactor.export.conv_kernels.geometry import ConvGeometry, ConvProof
 from edgefactor.export.conv_kernels.packing import BLOCK_CHANNELS, BLOCK_TAPS
@@ -93,14 +94,16 @@ DENSE_DIGITS_2BIT_DSP = replace(
 DIGIT_STRIP_SOURCES = (*STRIP_SOURCES, "ef_digits.h", "ef_digits_block.c", "ef_digits_sums.c")
 
 
-def _why_not_conv(geometry: ConvGeometry, proof: ConvProof, encoding: Encoding, bits: int) -> str:
+def _why_not_conv(
+    geometry: ConvGeometry, proof: ConvProof, encoding: Encoding, bits: int, rows: bool
+) -> str:
     if geometry.is_dense:
         return "a dense layer has kernels of its own"
     if encoding.bits != bits:
         return f"only for weights of {bits} bits"
     if geometry.groups > 1 and geometry.out_c // geometry.groups % BLOCK_CHANNELS:
         return "the channels of a group fill no whole blocks"
-    return proof.digits
+    return (why_not_rows(geometry) if rows else "") or proof.digits
 
 
 def _of_digits(variant: Variant, kernel: str, body: str) -> Variant:
@@ -111,10 +114,7 @@ def _of_digits(variant: Variant, kernel: str, body: str) -> Variant:
         sources=(
             *DIGIT_STRIP_SOURCES, "ef_digits_offsets.c", "ef_digits_pairs.c", body, f"{kernel}.c"
         ),
-        why_not=lambda geometry, proof, encoding: (
-            _why_not_conv(geometry, proof, encoding, 4)
-            or variant.why_not(geometry, proof, encoding)
-        ),
+        why_not=partial(_why_not_conv, bits=4, rows=variant is ROWS_DSP),
         order=lambda codes, geometry, padding: digit_order(codes, padding, 4, BLOCK_CHANNELS),
         pack=DENSE_DIGITS_DSP.pack,
         storage=lambda geometry, encoding: replace(
@@ -146,10 +146,7 @@ def _of_2bit_digits(variant: Variant, four_bits: Variant, kernel: str, body: str
             *DIGIT_STRIP_SOURCES, "ef_digits_2bit.h", "ef_digits_2bit_block.c",
             "ef_digits_2bit_pairs.c", body, f"{kernel}.c",
         ),
-        why_not=lambda geometry, proof, encoding: (
-            _why_not_conv(geometry, proof, encoding, 2)
-            or variant.why_not(geometry, proof, encoding)
-        ),
+        why_not=partial(_why_not_conv, bits=2, rows=variant is ROWS_DSP),
         order=lambda codes, geometry, padding: word_order(codes, padding, BLOCK_CHANNELS),
         pack=DENSE_DIGITS_2BIT_DSP.pack,
         table=partial(digit_table, words=BLOCK_CHANNELS // 4, most_steps=PAIR_STEPS),

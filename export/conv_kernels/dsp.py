@@ -131,12 +131,13 @@ CONV_DSP = Variant(
 # ---- a run of output pixels that share their input columns ---------------------------------------
 
 
-def _why_not_rows(geometry: ConvGeometry, proof: ConvProof) -> str:
+def why_not_rows(geometry: ConvGeometry) -> str:
+    """Why the kernels by rows cannot run this layer, or ""."""
     if geometry.groups != 1 or geometry.dilation_w != 1 or geometry.in_c % BLOCK_TAPS:
         return "groups, dilation along the row, or input channels no multiple of 4"
     if geometry.k_h * geometry.k_w == 1 or geometry.out_w == 1:
         return "neighbouring outputs share no inputs"
-    return proof.o8
+    return ""
 
 
 def _row_strips(geometry: ConvGeometry, encoding: Encoding) -> Sequence[int]:
@@ -170,7 +171,7 @@ ROWS_DSP = Variant(
     kernel="ef_conv2d_s8_rows_dsp",
     sources=(*STRIP_SOURCES, "ef_o8_pairs.c", "ef_conv2d_rows.c", "ef_conv2d_s8_rows_dsp.c"),
     needs_dsp=True,
-    why_not=lambda geometry, proof, encoding: _why_not_rows(geometry, proof),
+    why_not=lambda geometry, proof, encoding: why_not_rows(geometry) or proof.o8,
     order=_order,
     pack=_pack,
     value_offset=0,

@@ -10,7 +10,7 @@ from edgefactor.export.c_code.layer_code import IsaFeatures, LayerCode
 from edgefactor.export.conv_kernels.choice import VARIANTS, choose_conv
 from edgefactor.export.conv_kernels.geometry import prove_ranges
 from edgefactor.export.encodings.codebook import find_encodings
-from tests.runtime.conv_cases import of_vectors, sparse, uniform
+from tests.runtime.conv_cases import of_vectors, sparse, ternary, uniform
 from tests.runtime.conv_reference import ConvLayer, conv, make_layer
 
 DSP = IsaFeatures(dsp=True, unaligned=True)
@@ -179,6 +179,8 @@ def test_choice_is_deterministic() -> None:
 
 
 DENSE = make_layer("dense", conv((1, 1, 256), 64))
+POINTWISE = make_layer("pointwise", conv((8, 8, 64), 64))
+WINDOW = make_layer("window", conv((8, 8, 32), 32, (3, 3), pads=SAME3))
 
 
 @pytest.mark.parametrize(
@@ -186,6 +188,11 @@ DENSE = make_layer("dense", conv((1, 1, 256), 64))
     [
         (uniform(DENSE, 5), "ef_dense_s8_digits_dsp", "uniform", 0.51),
         (uniform(DENSE, 5, bits=2), "ef_dense_s8_digits_2bit_dsp", "uniform", 0.26),
+        (ternary(DENSE, 100), "ef_dense_s8_digits_2bit_dsp", "uniform", 0.26),
+        (uniform(WINDOW, 5, bits=2), "ef_conv2d_s8_rows_digits_2bit_dsp", "uniform", 0.26),
+        (ternary(WINDOW, 127), "ef_conv2d_s8_rows_digits_2bit_dsp", "uniform", 0.26),
+        (uniform(POINTWISE, 9, bits=2), "ef_conv2d_s8_digits_2bit_dsp", "uniform", 0.26),
+        (ternary(POINTWISE, 1), "ef_conv2d_s8_digits_2bit_dsp", "uniform", 0.26),
         (
             of_vectors(make_layer("wide", conv((1, 1, 512), 64)), 4),
             "ef_dense_s8_vectors_dsp",
@@ -232,6 +239,14 @@ def test_wide_digits_take_the_next_kernel_down_and_say_so() -> None:
     assert kernel_of(code) != "ef_dense_s8_digits_dsp"
     reasons = {item.kernel: item.rejected for item in code.alternatives}
     assert "sum of digits" in reasons["ef_dense_s8_digits_dsp"]
+
+
+def test_ternary_windows_too_deep_for_int8_are_added_up_as_digits() -> None:
+    deep = make_layer("deep", conv((4, 4, 128), 8, (3, 3), pads=SAME3))
+    code = choose(ternary(deep, 127))
+    reasons = {item.kernel: item.rejected for item in code.alternatives}
+    assert "2^23" in reasons["ef_conv2d_s8_rows_dsp"]
+    assert kernel_of(code) == "ef_conv2d_s8_rows_digits_2bit_dsp"
 
 
 def test_few_zeros_are_not_sparse() -> None:
