@@ -112,9 +112,13 @@ void ef_dense_s8_digits_2bit_dsp(const ef_conv2d_args *a, const int8_t *in, int8
  * [block of 4 channels][4 taps][channel]. No table. */
 void ef_dense_s8_vectors_dsp(const ef_conv2d_args *a, const int8_t *in, int8_t *out, void *scratch);
 
-/* Depthwise with any multiplier for cores with SMLAD and unaligned loads. Weights in OHWI order.
- * May write in place if out_c == in_c and the map keeps its size. */
+/* Depthwise 3x3 with any multiplier for cores with SMLAD, strides of 1 and 2, no dilation. Weights
+ * in OHWI order. May write in place if out_c == in_c and the map keeps its size. */
 void ef_depthwise_s8_dsp(const ef_conv2d_args *a, const int8_t *in, int8_t *out, void *scratch);
+
+/* The same for any kernel, stride and dilation; for cores with unaligned loads too. */
+void ef_depthwise_s8_windows_dsp(const ef_conv2d_args *a, const int8_t *in, int8_t *out,
+                                 void *scratch);
 
 /* For cores with the vector extension MVE. Weights in OHWI order, with rows added so that each
  * group has a multiple of 4 output channels. */

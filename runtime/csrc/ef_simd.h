@@ -115,15 +115,28 @@ static inline int32_t ef_smmulr(int32_t x, int32_t y)
 #endif
 }
 
+/* acc + round(x * y / 2^32), halves up */
+static inline int32_t ef_smmlar(int32_t x, int32_t y, int32_t acc)
+{
+#if EF_HAS_DSP
+    int32_t sum;
+    __asm__("smmlar %0, %1, %2, %3" : "=r"(sum) : "r"(x), "r"(y), "r"(acc));
+    return sum;
+#else
+    return acc + ef_smmulr(x, y);
+#endif
+}
+
 /* Requantization of a doubled accumulator: equals ef_requantize(acc, multiplier, -shift) plus the
  * zero point, saturated to int8, for |acc| < 2^30 and shift in 1..22, where
- * offset = (1 << (shift - 1)) + (zero_point << shift). */
+ * offset = (1 << (shift - 1)) + (zero_point << shift).
+ *
+ * The sign takes one half of the way to rounding halves away from zero. It is the sum's, not the
+ * product's: they differ only where a negative product rounds to 0, and 0 and -1 give the same. */
 static inline int32_t ef_requantize_doubled(int32_t doubled, int32_t multiplier, int32_t offset,
                                             int32_t shift)
 {
-    const int32_t scaled = ef_smmulr(doubled, multiplier);
-    /* the sign takes one half of the way to rounding halves away from zero */
-    const int32_t value = (scaled + (scaled >> 31) + offset) >> shift;
+    const int32_t value = (ef_smmlar(doubled, multiplier, offset) + (doubled >> 31)) >> shift;
 #if EF_HAS_DSP
     int32_t clamped;
     __asm__("ssat %0, #8, %1" : "=r"(clamped) : "r"(value) : "cc");

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from edgefactor.errors import OptionError
 from edgefactor.export.c_code.layer_code import IsaFeatures, LayerCode
 from edgefactor.export.conv_kernels.choice import choose_conv
+from edgefactor.export.conv_kernels.geometry import ConvGeometry
 from edgefactor.export.encodings.codebook import fitting_encodings
 from tests.runtime.conv_reference import ConvLayer, conv, convolve, make_layer
 
@@ -21,6 +22,41 @@ MOST_BITWISE = 300_000
 """Weights times products of a layer whose Huffman codes the plain kernel reads bit by bit."""
 
 SAME3 = (1, 1, 1, 1)
+
+
+def depthwise_windows() -> dict[str, ConvGeometry]:
+    """Kernel sizes, strides and dilations with loops of their own, odd and even outputs."""
+    table = {
+        f"depthwise {kernel}x{kernel} stride {stride}": conv(
+            (kernel + 5, kernel + 6, 2),
+            2,
+            (kernel, kernel),
+            stride=(stride, stride),
+            pads=(kernel // 2, kernel // 2, kernel // 2, 0),
+            groups=2,
+            in_zero_point=-128,
+        )
+        for kernel, stride in [(2, 2), (4, 1), (4, 2), (5, 2), (6, 1), (7, 1), (7, 2), (8, 2)]
+    }
+    return table | {
+        "depthwise 9x9": conv((10, 11, 2), 2, (9, 9), pads=(4, 4, 4, 4), groups=2),
+        "depthwise 9x9 stride 3": conv((14, 15, 2), 4, (9, 9), stride=(3, 3), groups=2),
+        "depthwise 1x9": conv((1, 30, 3), 3, (1, 9), pads=(0, 4, 0, 4), groups=3, in_zero_point=9),
+        "depthwise 31x1": conv((40, 1, 2), 2, (31, 1), pads=(15, 0, 15, 0), groups=2),
+        "depthwise 1x10 stride 2": conv((1, 31, 2), 2, (1, 10), stride=(1, 2), groups=2),
+        "depthwise 1x3 dilation 8": conv(
+            (1, 21, 2), 2, (1, 3), dilation=(1, 8), pads=(0, 16, 0, 0), groups=2, in_zero_point=-7
+        ),
+        "depthwise fewer outputs than dilation": conv(
+            (3, 12, 2), 2, (3, 3), dilation=(1, 5), pads=(1, 0, 1, 0), groups=2
+        ),
+        "depthwise dilation 3 stride 2": conv(
+            (12, 15, 2), 2, (3, 3), stride=(2, 2), dilation=(3, 3), pads=(3, 4, 2, 1), groups=2
+        ),
+        "depthwise dilation 4 stride 2": conv(
+            (12, 19, 2), 2, (3, 3), stride=(2, 2), dilation=(2, 4), pads=(2, 4, 2, 4), groups=2
+        ),
+    }
 
 
 def cases() -> tuple[ConvLayer, ...]:
@@ -85,6 +121,7 @@ def cases() -> tuple[ConvLayer, ...]:
         "depthwise one row": conv((1, 7, 4), 4, (3, 3), pads=SAME3, groups=4, in_zero_point=77),
         "depthwise one pixel": conv((1, 1, 5), 5, (3, 3), pads=SAME3, groups=5),
         "depthwise to one": conv((5, 4, 3), 3, (5, 4), groups=3),
+        **depthwise_windows(),
         "dense": conv((1, 1, 64), 10),
         "dense small": conv((1, 1, 16), 4),
         "dense odd": conv((1, 1, 37), 13, in_zero_point=-128, out_zero_point=-128),

@@ -27,6 +27,7 @@ CONV_FILES = (
     "ef_conv2d_strips.c",
     "ef_dense*.c",
     "ef_depthwise*.c",
+    "ef_directions*.c",
     "ef_decoder*.c",
     "ef_dot*.c",
     "ef_o8*.c",
