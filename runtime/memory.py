@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from elftools.common.exceptions import ELFError
@@ -28,6 +30,15 @@ ARENA_SYMBOL = "ef_firmware_arena"
 
 KERNEL_PREFIX = "ef_"
 """Of the files in runtime/csrc, and of their public functions."""
+
+KERNEL_FOLDER = Path(__file__).with_name("csrc")
+
+DEFINITION = re.compile(
+    r"^(?!static|typedef)(?:EF_NAKED )?[a-z]\w* (?:\w+ )*\*?(ef_\w+)"
+    r"(?:[\[\w+ \]]* = \{|\([^;]*?\)\n\{)",
+    re.M,
+)
+"""A public function or constant of a kernel, as the sources are laid out."""
 
 STACK_SECTION = ".stack"
 
@@ -151,11 +162,22 @@ def _symbols(image: ELFFile) -> Iterator[tuple[str, str, int]]:
             yield symbol.name, symbol.entry.st_info.type, int(symbol.entry.st_size)
 
 
+@cache
+def kernel_definitions() -> Mapping[str, str]:
+    """Public symbol of the kernels -> the C file that defines it."""
+    return {
+        name: file.name
+        for file in sorted(KERNEL_FOLDER.glob("*.c"))
+        for name in DEFINITION.findall(file.read_text())
+    }
+
+
 def _kernel_sources(image: ELFFile) -> dict[str, int]:
     """Bytes of code and constants by C file of a kernel.
 
-    Local symbols follow the name of their file; a public one has a file of its own name.
+    Local symbols follow the name of their file; for public ones an image does not tell.
     """
+    files = kernel_definitions()
     table = image.get_section_by_name(".symtab")
     sizes: dict[str, int] = {}
     file = ""
@@ -165,7 +187,7 @@ def _kernel_sources(image: ELFFile) -> dict[str, int]:
             file = symbol.name
         elif kind in ("STT_FUNC", "STT_OBJECT") and symbol.entry.st_size:
             local = symbol.entry.st_info.bind == "STB_LOCAL"
-            source = file if local else f"{symbol.name}.c"
+            source = file if local else files.get(symbol.name, f"{symbol.name}.c")
             if source.startswith(KERNEL_PREFIX) and symbol.name != ARENA_SYMBOL:
                 sizes[source] = sizes.get(source, 0) + int(symbol.entry.st_size)
     return sizes
