@@ -4,14 +4,16 @@
 
 Every row has the same vectors a layer, hence the same rate, and the same images: retraining with
 the penalty or without it (the paper's "WR" clusters at once), then k-means, then fine-tuning of the
-vectors. Accuracy on --test images after each. One JSON line a row is appended to
-results/deep_k_means.jsonl; rows that are there are not measured again.
+vectors. Accuracy on --test images after each; with several --seeds the mean, and the lowest and
+highest of the last. One JSON line a row and seed is appended to results/deep_k_means.jsonl; what
+is there is not measured again.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import statistics
 import time
 from pathlib import Path
 from typing import Any
@@ -59,22 +61,28 @@ ROWS = {
 }
 
 
-def measure(title: str, arguments: argparse.Namespace) -> dict[str, Any]:
-    """One row."""
+def recipe_of(title: str, arguments: argparse.Namespace) -> str:
+    """TOML of a row."""
     strength, epochs, tuning = ROWS[title]
-    text = RECIPE.format(
+    return RECIPE.format(
         strength=strength,
         epochs=epochs,
         tuning=tuning,
         layout=arguments.layout,
         values=arguments.values,
     )
+
+
+def measure(title: str, seed: int, arguments: argparse.Namespace) -> dict[str, Any]:
+    """One row, one seed."""
+    text = recipe_of(title, arguments)
     recipe = parse_recipe(text, BY_NAME, name=title, where=title)
     model = checkpoint(arguments.shared)
     context = Context(
         trainer=TorchTrainer(),
         train=images(arguments.shared, "train", arguments.train),
         evaluation=images(arguments.shared, "test", arguments.test),
+        seed=seed,
         progress=show,
     )
     started, cpu = time.monotonic(), cpu_seconds()
@@ -86,6 +94,7 @@ def measure(title: str, arguments: argparse.Namespace) -> dict[str, Any]:
         "row": title,
         "layout": arguments.layout,
         "values": arguments.values,
+        "seed": seed,
         "train_images": arguments.train,
         "test_images": arguments.test,
         "accuracy_before": outcome.accuracy_before,
@@ -99,13 +108,33 @@ def measure(title: str, arguments: argparse.Namespace) -> dict[str, Any]:
     }
 
 
+def line(title: str, entries: list[dict[str, Any]]) -> str:
+    """A row of the table, the mean over the seeds."""
+
+    def mean(key: str) -> float:
+        return statistics.fmean(entry[key] for entry in entries)
+
+    after = [100 * entry["accuracy_after"] for entry in entries]
+    cells = [
+        title,
+        f"{mean('rate'):.1f}x",
+        f"{mean('relative_error'):.3f}",
+        f"{100 * mean('accuracy_retrained'):.2f}",
+        f"{100 * mean('accuracy_shared'):.2f}",
+        f"{statistics.fmean(after):.2f} ({min(after):.2f} to {max(after):.2f})",
+        f"{mean('cpu_seconds'):.0f}",
+    ]
+    return "| " + " | ".join(cells) + " |"
+
+
 def main() -> None:
     """Measures what is missing, then prints a Markdown table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--shared", type=Path, default=Path("../shared"))
     parser.add_argument("--results", type=Path, default=HERE / "results" / "deep_k_means.jsonl")
     parser.add_argument("--layout", choices=("rows", "channels"), default="rows")
-    parser.add_argument("--values", type=int, default=32)
+    parser.add_argument("--values", type=int, default=8)
+    parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2])
     parser.add_argument("--train", type=int, default=5_000)
     parser.add_argument("--test", type=int, default=4_000)
     parser.add_argument("--only", nargs="*", default=[""], help="rows whose title holds one of")
@@ -113,25 +142,23 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     text = arguments.results.read_text() if arguments.results.is_file() else ""
-    entries = [json.loads(line) for line in text.splitlines()]
-    wanted = {"layout": arguments.layout, "values": arguments.values}
+    found = [json.loads(line) for line in text.splitlines()]
+    titles = [title for title in ROWS if any(part in title for part in arguments.only)]
+    rows: dict[str, list[dict[str, Any]]] = {title: [] for title in titles}
+    for seed in arguments.seeds:
+        for title in titles:
+            wanted = {"recipe": recipe_of(title, arguments), "seed": seed}
+            wanted |= {"train_images": arguments.train, "test_images": arguments.test}
+            known = [entry for entry in found if wanted.items() <= entry.items()]
+            entry = known[-1] if known else measure(title, seed, arguments)
+            if not known:
+                with arguments.results.open("a") as file:
+                    file.write(json.dumps(entry) + "\n")
+            rows[title].append(entry)
     print("| | rate | k-means error | retrained % | k-means % | fine-tuned % | s of CPU |")
-    print("|---" * 7 + "|", flush=True)
-    for title in ROWS:
-        if not any(part in title for part in arguments.only):
-            continue
-        known = [e for e in entries if e["row"] == title and wanted.items() <= e.items()]
-        entry = known[-1] if known else measure(title, arguments)
-        if not known:
-            with arguments.results.open("a") as file:
-                file.write(json.dumps(entry) + "\n")
-        accuracies = (entry[f"accuracy_{when}"] for when in ("retrained", "shared", "after"))
-        cells = " | ".join(f"{100 * accuracy:.2f}" for accuracy in accuracies)
-        print(
-            f"| {title} | {entry['rate']:.1f}x | {entry['relative_error']:.4f} | {cells} | "
-            f"{entry['cpu_seconds']:.0f} |",
-            flush=True,
-        )
+    print("|---" * 7 + "|")
+    for title, entries in rows.items():
+        print(line(title, entries))
 
 
 if __name__ == "__main__":

@@ -3,8 +3,9 @@
     python benchmarks/compression/device.py
 
 Takes the .pt2 files that mnist.py, post_training.py, resnet20.py and factorized.py left in
---output; networks that are not there are left out. Checks that each shared layer has as many int8
-codes as it was trained with. Prints a Markdown table; the figures go into results/device.json.
+--output; networks that are not there are left out. Checks that no tensor differs on any exact
+rung, and that each shared layer has as many int8 codes, and as many vectors, as it was trained
+with. Prints a Markdown table; the figures go into results/device.json.
 """
 
 from __future__ import annotations
@@ -17,10 +18,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import factorized
 import mnist
 import numpy as np
+import onnx
 import post_training
 import resnet20
+from numpy.typing import NDArray
 
 from edgefactor.pipeline import run
 from edgefactor.pipeline.compress.accounting import device_codes
@@ -43,11 +47,13 @@ class Result:
         data: Gives (calibration, test) data.
         targets: Where it is exported for.
         paper: The rate that the paper has, in words.
+        title: For the table; the file's name by default.
     """
 
     data: Data
     targets: tuple[str, ...] = ("cortex-m4",)
     paper: str = ""
+    title: str = ""
 
 
 def _cifar10(shared: Path) -> tuple[Dataset, Dataset]:
@@ -66,36 +72,64 @@ RESULTS = {
     "resnet8-16": Result(data=_cifar10, targets=BOTH),
     "resnet20-16": Result(data=_normalised),
     "resnet20-vector-2bit": Result(data=_normalised),
-    **{f"factorized-{number}": Result(data=mnist.mnist) for number in range(10)},
+    **{
+        f"factorized-{number}": Result(data=mnist.mnist, title=kind, targets=BOTH)
+        for number, kind in enumerate(factorized.KINDS)
+    },
 }
 
 
-def codes_as_trained(model: Path, report: Report) -> tuple[int, int]:
-    """(shared layers that have as many distinct int8 codes as they were trained with, all)."""
+def exported_codes(bundle: Path) -> dict[str, NDArray[np.int8]]:
+    """int8 weights of the exported network by layer, (outputs, ...) in the device's order.
+
+    The ONNX file's: every rung agrees with it element for element.
+    """
+    found = {}
+    for tensor in onnx.load(str(bundle / "model.int8.onnx")).graph.initializer:
+        layer, _, kind = tensor.name.rpartition("/")
+        if tensor.data_type == onnx.TensorProto.INT8 and kind.startswith("constant"):
+            codes = onnx.numpy_helper.to_array(tensor)
+            # A layer that is computed in stripes of rows is several, all with its codes.
+            order = (0, *range(2, codes.ndim), 1)
+            found[layer.partition("@")[0]] = codes.transpose(order)
+    return found
+
+
+def codes_as_trained(model: Path, bundle: Path) -> dict[str, tuple[int, int]]:
+    """Under "values" and "vectors": (layers with as many distinct ones as trained, shared ones).
+
+    Values are those of the trained weights over their channels' factors; of vectors there are as
+    many as the codebook has entries.
+    """
     state = load(model).module.state_dict()
     facts = read_metadata(model)
     assert facts is not None
-    kinds = {layer["name"]: layer for layer in facts["storage"]["layers"]}
-    # A layer that is computed in stripes of rows is several of the report's, all with its codes.
-    found = {
-        layer.name.partition("@")[0]: layer.distinct_values
-        for layer in report.layers
-        if layer.distinct_values
-    }
-    right = shared = 0
-    for name, layer in kinds.items():
+    found = exported_codes(bundle)
+    right = {"values": 0, "vectors": 0}
+    shared = dict(right)
+    for layer in facts["storage"]["layers"]:
         if layer["kind"] not in ("shared", "vector", "quantized"):
             continue
-        weight = state[f"{name}.weight"].numpy()
-        scale = state.get(f"{name}.weight_scale")
+        name = layer["name"]
+        weight, scale = state[f"{name}.weight"].numpy(), state.get(f"{name}.weight_scale")
         codes = device_codes(weight, None if scale is None else scale.numpy(), shared=True)
-        shared += 1
-        right += len(np.unique(codes)) == found.get(name)
-    return right, shared
+        shared["values"] += 1
+        right["values"] += len(np.unique(codes)) == len(np.unique(found[name]))
+        if layer["kind"] == "vector":
+            width = layer["weights"] // layer["entries"]
+            vectors = np.unique(found[name].reshape(-1, width), axis=0)
+            shared["vectors"] += 1
+            right["vectors"] += len(vectors) == layer["values"]
+    return {kind: (right[kind], shared[kind]) for kind in right}
+
+
+def bundle_of(name: str, target: str, folder: Path) -> Path:
+    """Where a result is exported to."""
+    return folder / f"device-{name}-{target}"
 
 
 def exported(name: str, model: Path, target: str, shared: Path, folder: Path) -> Report:
-    """The bundle's report."""
+    """The report of the bundle, which lies in `bundle_of`."""
     places = []
     for part, data in zip(("calibration", "test"), RESULTS[name].data(shared), strict=True):
         data = data.take(SAMPLES if part == "test" else 256)
@@ -108,7 +142,7 @@ def exported(name: str, model: Path, target: str, shared: Path, folder: Path) ->
         target=target,
         calibration=places[0],
         data=places[1],
-        output=folder / f"device-{name}-{target}",
+        output=bundle_of(name, target, folder),
         samples=20,
         emulated_samples=2,
         max_accuracy_drop=100,
@@ -121,7 +155,7 @@ def measured(name: str, model: Path, target: str, shared: Path, folder: Path) ->
     report = exported(name, model, target, shared, folder)
     metadata = read_metadata(model)
     assert metadata is not None
-    right, of = codes_as_trained(model, report)
+    trained = codes_as_trained(model, bundle_of(name, target, folder))
     exact = [rung for rung in report.parity if rung.exact_required]
     encodings = [f"{layer.encoding} {layer.bits}" for layer in report.layers if layer.weight_bytes]
     return {
@@ -139,7 +173,8 @@ def measured(name: str, model: Path, target: str, shared: Path, folder: Path) ->
         "accuracy_device": report.accuracy.device,
         "exact_rungs": [rung.rung for rung in exact],
         "differing_elements": sum(rung.differing_elements for rung in exact),
-        "codes_as_trained": [right, of],
+        "codes_as_trained": trained["values"],
+        "vectors_as_trained": trained["vectors"],
         "encodings": {text: encodings.count(text) for text in dict.fromkeys(encodings)},
     }
 
@@ -148,7 +183,7 @@ def line(row: dict[str, Any]) -> str:
     """A row of the table."""
     weights = (row["weight_bytes"] or 0) + (row["table_bytes"] or 0)
     cells = [
-        row["result"],
+        RESULTS[row["result"]].title or row["result"],
         row["target"],
         f"{row['rate']:.1f}x",
         row["paper"],
@@ -160,7 +195,10 @@ def line(row: dict[str, Any]) -> str:
         f"{100 * row['accuracy_float']:.1f}",
         f"{100 * row['accuracy_device']:.1f}",
         f"{row['differing_elements']} on {len(row['exact_rungs'])} rungs",
-        "{} of {}".format(*row["codes_as_trained"]),
+        *(
+            "{} of {}".format(*row[f"{kind}_as_trained"]) if row[f"{kind}_as_trained"][1] else ""
+            for kind in ("codes", "vectors")
+        ),
     ]
     return "| " + " | ".join(cells) + " |"
 
@@ -174,9 +212,10 @@ def main() -> None:
     arguments = parser.parse_args()
     print(
         "| result | target | rate | paper | on the device | flash B | of that weights, tables "
-        "| RAM B | instructions | float % | device % | differing elements | codes as trained |"
+        "| RAM B | instructions | float % | device % | differing elements | codes as trained "
+        "| vectors as trained |"
     )
-    print("|---" * 13 + "|", flush=True)
+    print("|---" * 14 + "|", flush=True)
     rows = []
     for name in arguments.only:
         model = arguments.output / f"{name}.pt2"
@@ -189,7 +228,11 @@ def main() -> None:
     kept = [row for row in known if (row["result"], row["target"]) not in new]
     place.write_text(json.dumps([*kept, *rows], indent=1) + "\n")
     wrong = [
-        row for row in rows if row["differing_elements"] or len(set(row["codes_as_trained"])) > 1
+        row
+        for row in rows
+        if row["differing_elements"]
+        or len(set(row["codes_as_trained"])) > 1
+        or len(set(row["vectors_as_trained"])) > 1
     ]
     sys.exit(f"{len(wrong)} rows are wrong" if wrong else 0)
 

@@ -118,7 +118,13 @@ class Factorization(Method):
             )
         site = Site.of(model, names, options, context)
         figures: dict[str, dict[str, Any]] = {}
-        for name, (new, facts) in self.replacements(model, names, options, site).items():
+        replacements = self.replacements(model, names, options, site)
+        notes += [
+            f"{name} stays: the budget of multiplications is kept with less error without it"
+            for name in names
+            if name not in replacements
+        ]
+        for name, (new, facts) in replacements.items():
             layer = model.get_submodule(name)
             before, after = site.cost(name, layer), site.cost(name, new)
             facts |= _figures(before, after)

@@ -138,8 +138,8 @@ def micronet(loaded: LoadedModel, inputs: Sequence[Tensor], task_name: str) -> M
         scores.append(_score("lectures", count_lectures(loaded.module, inputs), task, ()))
     elif task.lectures:
         remarks = (
-            f"The lectures' profile counts modules, and a {loaded.kind} has none: give a state "
-            "dict and its --model.",
+            f"The lectures' profile counts modules, and this file ({loaded.kind}) has none: give a "
+            "state dict and its --model.",
         )
     return MicroNet(
         task=task_name, accuracy_needed=task.accuracy, scores=tuple(scores), notes=remarks

@@ -125,6 +125,12 @@ def test_sensitivity_keeps_the_budget_and_beats_equal_ranks():
         apply(network(), "tucker", ["0", "2"], choose="sensitivity", budget=0.001)
 
 
+def test_layers_that_a_budget_leaves_whole_are_named():
+    result = apply(network(), "tucker", ["0", "2"], choose="sensitivity", budget=0.8)
+    assert list(result.layers) == ["0"]
+    assert len(result.notes) == 1 and result.notes[0].startswith("2 stays: the budget")
+
+
 def test_what_does_not_pay_stays_with_the_figures():
     model = network()
     result = apply(model, "svd", ["4"], rank=32)
