@@ -154,7 +154,9 @@ def _hosts(
             below = graph.tensors[name].bytes
             hosts.append((owner[name], max(size, max(lead, 0) + below) - below))
     if unseated < size:
-        hosts += [(owner[op.inputs[place]], unseated) for place, _ in layer.parts]
+        names = [op.inputs[place] for place, _ in layer.parts]
+        # A constant part is copied from flash; it has no memory to give.
+        hosts += [(owner[name], unseated) for name in names if name in owner]
     return tuple(hosts)
 
 

@@ -99,6 +99,14 @@ def test_the_branch_that_shrinks_comes_first() -> None:
     assert order_for_memory(ordered, code) is ordered
 
 
+def test_a_constant_part_of_a_concatenation_has_no_memory() -> None:
+    graph = network({"x": 8, "a": 6, "y": 10, "token": 4}, {"a": ("x",), "y": ("token", "a")})
+    code = {"a": PLAIN, "y": LayerCode(calls=CALL, parts=((0, 0), (1, 4)))}
+    problem = problem_of(graph, code)
+    assert peak_of(problem, (0, 1)) == 8 + 6
+    assert order_for_memory(graph, code) is graph
+
+
 def test_a_chain_keeps_its_order() -> None:
     ops = {"a": ("x",), "b": ("a",), "c": ("b",)}
     graph = network({"x": 8, "a": 99, "b": 3, "c": 50}, ops)
