@@ -16,7 +16,11 @@ from typing import Any
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*|")
 _PLAIN = re.compile(r"[\w.:+\-/ ]*")
 _TARGET = re.compile(
-    r"torch\.ops\.aten\.(?:[A-Za-z]\w*|__(?:and|or|xor|lshift|rshift)__)\.[A-Za-z]\w*"
+    r"torch\.ops\.aten\.(?:[A-Za-z]\w*|__(?:and|or|xor|lshift|rshift)__"
+    # Those of PyTorch's own operators that torch.export, with or without decomposition, leaves.
+    r"|_(?:weight_norm(?:_interface)?|(?:log_|safe_)?softmax|unsafe_view|to_copy|euclidean_dist"
+    r"|cdist_forward|adaptive_avg_pool[23]d|native_batch_norm_legit(?:_no_training)?"
+    r"|scaled_dot_product_\w+|upsample_\w+|assert_tensor_metadata))\.[A-Za-z]\w*"
     r"|torch\.ops\.(?:prims|quantized_decomposed)\.[A-Za-z]\w*\.[A-Za-z]\w*"
     r"|torch\.ops\.higher_order\.[a-z]\w*"
     r"|torch\.sym_(?:max|min|not|float|int|ite|sum)"

@@ -307,7 +307,11 @@ def tree_import(program: Any, trap: Path) -> None:
     signature["in_spec"] = json.dumps(spec)
 
 
-PROGRAM_ATTACKS = [size_expression, node_target, argument_name, tree_import]
+def printing_operator(program: Any, trap: Path) -> None:
+    program["graph_module"]["graph"]["nodes"][0]["target"] = "torch.ops.aten._print.default"
+
+
+PROGRAM_ATTACKS = [size_expression, node_target, argument_name, tree_import, printing_operator]
 
 
 @pytest.mark.parametrize("attack", PROGRAM_ATTACKS)
@@ -323,6 +327,27 @@ def test_program_that_would_be_evaluated(tmp_path: Path, program: Path, attack: 
         with pytest.raises(ModelError):
             load(path, trust_pickle=True)
         assert trap.exists(), "the payload is a real one"
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm.* is deprecated:FutureWarning")
+@pytest.mark.parametrize("decomposed", [False, True])
+def test_program_with_operators_of_pytorchs_own(tmp_path: Path, decomposed: bool) -> None:
+    """Their names start with an underscore; weight norm, soft-max and views become such."""
+    network = torch.nn.Sequential(
+        torch.nn.utils.weight_norm(torch.nn.Conv2d(3, 4, 3)),
+        torch.nn.Flatten(),
+        torch.nn.LazyLinear(5),
+        torch.nn.Softmax(1),
+    )
+    x = torch.rand(INPUT)
+    expected = network(x)
+    program = torch.export.export(network, (x,))
+    if decomposed:
+        program = program.run_decompositions()
+    used = {str(node.target) for node in program.graph.nodes}
+    assert any(name.startswith("aten._") for name in used)
+    torch.export.save(program, tmp_path / "m.pt2")
+    torch.testing.assert_close(load(tmp_path / "m.pt2").module(x), expected)
 
 
 def test_guards_of_a_program_are_dropped(tmp_path: Path, program: Path) -> None:
