@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from benchmarks import zoo_training
-from benchmarks.zoo import Row
 from benchmarks.zoo_cases import NAMES, SMALL, find_case
+from benchmarks.zoo_rows import Row
 from benchmarks.zoo_training import RECIPES, Data, Recipe, load_data, trained
 
 KNOWN = [name for name in RECIPES if name in NAMES]
@@ -106,6 +106,6 @@ def test_what_counts_as_the_same_network(
         network="net", data="mnist", target="cortex-m4", layers=1, macs=1, weight_bytes=1,
         instructions=1, flash_bytes=1, arena_bytes=1, ram_bytes=1, evaluated=100,
         float_accuracy=None if device is None else 0.91, device_accuracy=device, sqnr_db=sqnr_db,
-        exact_elements=1, differing_elements=0, failed_rungs=failed, not_run=(),
+        exact_elements=1, differing_elements=0, failed_rungs=failed, not_run=(), cpu_seconds=1.0,
     )  # fmt: skip
     assert row.within == within
