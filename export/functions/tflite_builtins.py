@@ -7,6 +7,7 @@ kernels and with TFLM on all codes; where those two disagree the chain avoids th
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -193,6 +194,39 @@ def multiply_codes(
         np.asarray(second, np.int64) - b.zero_point
     )
     return _rescale(product, a.scale * b.scale / output.scale, output)
+
+
+@functools.lru_cache(maxsize=4096)
+def product_is_settled(
+    first: Quantization, second: Quantization, output: Quantization, code: int | None = None
+) -> bool:
+    """Whether LiteRT and TFLM give the same codes for all products of two int8 tensors.
+
+    LiteRT computes the real multiplier in single precision, TFLM and ``multiply_codes`` in double.
+    With one pair of scales in twenty there is a product that the two round to different codes.
+
+    Args:
+        first: Quantization of an operand.
+        second: Of the other one.
+        output: Of the result.
+        code: The only code of the second operand, if it has one.
+    """
+    every = np.arange(INT8_MIN, INT8_MAX + 1)
+    others = every if code is None else np.array([code])
+    product = (every - first.zero_point)[:, None] * (others - second.zero_point)
+    scales = [np.float32(q.scale) for q in (first, second, output)]
+    single, double = (
+        scale_by(product, *numerics.quantize_multiplier(float(real)))
+        for real in (
+            scales[0] * scales[1] / scales[2],
+            first.scale * second.scale / output.scale,
+        )
+    )
+    differ = single != double
+    if not differ.any():
+        return True
+    clamped = [saturate(codes[differ] + output.zero_point) for codes in (single, double)]
+    return bool((clamped[0] == clamped[1]).all())
 
 
 def add_constant(x: Quantization, real: float, output: Quantization, source: int = 0) -> Step:

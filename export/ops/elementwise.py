@@ -236,6 +236,16 @@ class MulFamily(_BinaryFamily):
     ) -> IntArray:
         return builtins.multiply_codes(first, second, quantizations, output)
 
+    def is_settled(self, op: Binary, inputs: Sequence[Tensor], output: Tensor) -> bool:
+        if output.dtype is not DType.INT8:
+            return True  # products and quotients of powers of two are exact
+        activations = sorted(inputs, key=lambda tensor: tensor.data is not None)
+        codes = [None]
+        if activations[1].data is not None:
+            codes = np.unique(activations[1].values).tolist()
+        first, second = (tensor.quant for tensor in activations)
+        return all(builtins.product_is_settled(first, second, output.quant, code) for code in codes)
+
     def slopes(
         self, inputs: Sequence[Tensor], output: Tensor, constant_code: int
     ) -> tuple[float, ...]:

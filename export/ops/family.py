@@ -279,6 +279,10 @@ class Family(ABC):
         """The smallest scale that a 16-bit output may have, from those of the inputs."""
         return 0.0
 
+    def is_settled(self, op: Any, inputs: Sequence[Tensor], output: Tensor) -> bool:
+        """Whether the scales leave every runtime the same codes; else the output's is moved."""
+        return True
+
     def widths(self, op: Any) -> tuple[DType, ...]:
         """The types that its activations may have, all of them the same one."""
         return (DType.INT8,)

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from edgefactor.export import numerics
 from edgefactor.export.c_code.layer_code import Call, CArray, CTarget, LayerCode, Ref
-from edgefactor.export.ir import Array, Graph, Op, Tensor
+from edgefactor.export.functions import tflite_builtins as builtins
+from edgefactor.export.ir import Array, Graph, Op, Quantization, Tensor
 from edgefactor.export.numerics import IntArray
 from edgefactor.export.ops.family import (
     Family,
@@ -94,6 +95,15 @@ class PReluFamily(Family):
 
     def output_shape(self, op: PRelu, inputs: Sequence[Tensor]) -> Shape:
         return inputs[0].shape
+
+    def is_settled(self, op: PRelu, inputs: Sequence[Tensor], output: Tensor) -> bool:
+        x, slopes = inputs
+        factors = [(slopes.quant, code) for code in np.unique(slopes.values).tolist()]
+        factors.append((Quantization(scales=(1.0,)), 1))
+        return all(
+            builtins.product_is_settled(x.quant, quantization, output.quant, code)
+            for quantization, code in factors
+        )
 
     def output_rule(self, op: PRelu) -> OutputRule:
         return "free"
