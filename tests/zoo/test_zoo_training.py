@@ -23,9 +23,24 @@ def test_recipe_fits_the_network(name: str) -> None:
     x = torch.zeros(1, *recipe.shape)
     with torch.no_grad():
         found = network(x)
-    assert found.shape[1] >= 10
+    if recipe.goal == "input":
+        assert found.shape == x.shape and 0 <= found.min() and found.max() <= 1
+    else:
+        assert found.shape[1] >= 10
     if recipe.goal == "probabilities":
         assert float(found.sum()) == pytest.approx(1.0)
+
+
+def test_digest_leaves_out_what_is_said_about_the_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = importlib.import_module("examples.zoo.lenet5")
+    digests = []
+    for text in ('"""A."""\nx = 1\n', '"""B."""\nx = 1  # one\n', '"""B."""\nx = 2\n'):
+        (tmp_path / "lenet5.py").write_text(text)
+        monkeypatch.setattr(module, "__file__", str(tmp_path / "lenet5.py"))
+        digests.append(zoo_training._digest("lenet5"))
+    assert digests[0] == digests[1] != digests[2]
 
 
 def test_small_networks_are_there() -> None:
