@@ -30,6 +30,9 @@ from edgefactor.export.ops.parts.moves import (
     row_major_steps,
 )
 
+#: TFLM's kernel takes no more (kMaxInputNum in concatenation.cc).
+_MOST_INPUTS = 10
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Concat(Op):
@@ -104,15 +107,33 @@ class ConcatFamily(Family):
         builder.write(op.outputs[0], builder.node("Concat", parts, axis=onnx_axis(op.axis, rank)))
 
     def write_tflite(self, op: Concat, graph: Graph, builder: TfliteBuilder) -> None:
-        builder.op(
-            "CONCATENATION",
-            [builder.tensor(name) for name in op.inputs],
-            [builder.tensor(op.outputs[0])],
-            "ConcatenationOptions",
-            version=2,
-            axis=op.axis,
-            fusedActivationFunction="NONE",
-        )
+        output = graph.tensors[op.outputs[0]]
+
+        def join(parts: Sequence[int], result: int) -> None:
+            builder.op(
+                "CONCATENATION",
+                parts,
+                [result],
+                "ConcatenationOptions",
+                version=2,
+                axis=op.axis,
+                fusedActivationFunction="NONE",
+            )
+
+        parts = [builder.tensor(name) for name in op.inputs]
+        lengths = [graph.tensors[name].shape[op.axis] for name in op.inputs]
+        while len(parts) > _MOST_INPUTS:
+            joined: list[tuple[int, int]] = []
+            for start in range(0, len(parts), _MOST_INPUTS):
+                some = parts[start : start + _MOST_INPUTS]
+                shape = list(output.shape)
+                shape[op.axis] = sum(lengths[start : start + _MOST_INPUTS])
+                label = f"{op.name}/part{len(joined)}of{len(parts)}"
+                whole = builder.temporary(tuple(shape), output.quant, label, output.dtype)
+                join(some, whole)
+                joined.append((whole, shape[op.axis]))
+            parts, lengths = ([pair[n] for pair in joined] for n in (0, 1))
+        join(parts, builder.tensor(output.name))
 
     def layer_code(self, op: Concat, graph: Graph, target: CTarget) -> LayerCode:
         shapes = [graph.tensors[name].shape for name in op.inputs]

@@ -14,6 +14,8 @@ CASES = {
     "rows": ([(1, 3, 4, 2), (1, 1, 4, 2), (1, 2, 4, 2)], 1),
     "columns": ([(1, 3, 4, 2), (1, 3, 5, 2)], 2),
     "one channel each": ([(1, 4, 4, 1)] * 4, 3),
+    "more parts than a kernel of TFLM takes": ([(1, 2, 3, n % 3 + 1) for n in range(11)], 3),
+    "more than its square": ([(1, 1 + n % 2) for n in range(103)], 1),
     "two axes": ([(1, 7), (1, 3)], 1),
     "three axes": ([(1, 5, 3), (1, 5, 4)], 2),
 }
