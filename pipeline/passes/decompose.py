@@ -12,6 +12,7 @@ import numpy as np
 
 from edgefactor.errors import UnsupportedOperatorError
 from edgefactor.pipeline.passes import decompose_maps
+from edgefactor.pipeline.passes.decompose_einsum import einsum
 from edgefactor.pipeline.passes.onnx_graph import OnnxGraph
 from edgefactor.pipeline.passes.parts import Parts, Rule
 
@@ -134,6 +135,7 @@ def _lrn(parts: Parts) -> bool:
 DECOMPOSED: Mapping[str, Rule] = {
     "AveragePool": decompose_maps.pool,
     "Col2Im": decompose_maps.col2im,
+    "Einsum": einsum,
     "GatherND": decompose_maps.gather_nd,
     "LRN": _lrn,
     "LpNormalization": _lp_normalization,
