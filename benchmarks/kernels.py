@@ -82,12 +82,26 @@ def pruned(graph: Graph, moments: Mapping[str, Moments], *, kept: float) -> Grap
     return change_codes(graph, moments, change)
 
 
+def signs(graph: Graph, moments: Mapping[str, Moments], *, threshold: float) -> Graph:
+    """A layer's weights become -a, 0, a; those below this share of the mean magnitude are 0."""
+
+    def change(op: Conv2D, codes: Codes, cost: Floats) -> Codes:
+        size = np.abs(codes)
+        kept = size >= threshold * size.mean()
+        level = int(np.rint(size[kept].mean()))
+        return np.where(kept, np.where(codes < 0, -level, level), 0)
+
+    return change_codes(graph, moments, change)
+
+
 FORMS: dict[str, tuple[str, Change | None]] = {
     "int8": ("raw", None),
     "16 values": ("codebook", partial(share_codes, values=16)),
     "8 values": ("codebook", partial(share_codes, values=8)),
     "4 bits": ("uniform", partial(share_uniform, bits=4)),
     "2 bits": ("uniform", partial(share_uniform, bits=2)),
+    "ternary": ("uniform", partial(signs, threshold=0.7)),
+    "binary": ("codebook", partial(signs, threshold=0.0)),
     "vectors of 4": ("vector4", partial(share_vectors, width=4)),
     "10 % left": ("sparse", partial(pruned, kept=0.1)),
     "16 values, Huffman": ("huffman", partial(share_codes, values=16)),

@@ -64,7 +64,12 @@ from edgefactor.export.conv_kernels.geometry import (
     prove_ranges,
 )
 from edgefactor.export.conv_kernels.huffman import HUFFMAN_VARIANTS
-from edgefactor.export.conv_kernels.mve import CONV_MVE, DENSE_4BIT_MVE, DEPTHWISE_MVE
+from edgefactor.export.conv_kernels.mve import (
+    CONV_MVE,
+    DENSE_2BIT_MVE,
+    DENSE_4BIT_MVE,
+    DEPTHWISE_MVE,
+)
 from edgefactor.export.conv_kernels.packing import padding_code
 from edgefactor.export.conv_kernels.portable import (
     CONV,
@@ -106,6 +111,7 @@ VARIANTS: tuple[Variant, ...] = (
     DEPTHWISE_DILATED_DSP,
     CONV_MVE,
     DENSE_4BIT_MVE,
+    DENSE_2BIT_MVE,
     DEPTHWISE_MVE,
     CONV_SWAR,
     DENSE_SWAR,
@@ -243,6 +249,8 @@ def _consider(
                 reason = "the target has no DSP instructions"
             elif variant.needs_mve and not features.mve:
                 reason = "the target has no vector extension"
+            elif variant.slower_than_mve and kernel is None and features.mve:
+                reason = "the vector extension's kernels are faster"
             elif variant.needs_plain_multiply and kernel is None and not features.plain_multiply:
                 reason = "the target multiplies and adds in one instruction"
             else:

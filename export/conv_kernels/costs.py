@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from edgefactor.export.conv_kernels.decoders import Decoder
 from edgefactor.export.conv_kernels.geometry import ConvGeometry
 from edgefactor.export.encodings.codebook import Encoding
 
@@ -24,7 +25,7 @@ class Storage:
         codes: Codes in flash, with the layout's padding.
         tile_codes: Codes of a block of output channels, which are decoded together.
         tile_bytes: Scratch for a decoded block; 0 if nothing is decoded.
-        lut_bytes: Scratch for the decoder's look-up table.
+        lut_bytes: Scratch for a look-up table of the kernel's own, beside the decoder's.
     """
 
     codes: int
@@ -59,7 +60,7 @@ class InstructionModel:
         block: Per block of output channels and strip.
         strip: Per strip.
         decode: Per code decoded, by bits.
-        lut: Per call, for filling the decoder's table.
+        lut: Per call, for filling a table of the kernel's own.
         decode_vector: Per weight decoded from vectors.
     """
 
@@ -79,6 +80,7 @@ def estimate_instructions(
     work: Work,
     model: InstructionModel,
     encoding: Encoding,
+    decoder: Decoder,
 ) -> int:
     """Estimated instructions of one call."""
     blocks = -(-storage.codes // storage.tile_codes)
@@ -93,4 +95,4 @@ def estimate_instructions(
         total += model.decode_vector * storage.codes * work.strips
     elif encoding.bits < 8:
         total += model.decode[encoding.bits] * storage.codes * work.strips + model.lut
-    return round(total)
+    return round(total + decoder.lut_instructions)

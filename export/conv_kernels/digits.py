@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import partial
 
 from edgefactor.export.conv_kernels.costs import InstructionModel, Storage
+from edgefactor.export.conv_kernels.decoders import NO_DECODER
 from edgefactor.export.conv_kernels.digit_packing import (
     DIGIT_CHANNELS,
     digit_order,
@@ -24,7 +25,7 @@ from edgefactor.export.conv_kernels.dsp import (
 )
 from edgefactor.export.conv_kernels.geometry import ConvGeometry, ConvProof
 from edgefactor.export.conv_kernels.packing import BLOCK_CHANNELS, BLOCK_TAPS
-from edgefactor.export.conv_kernels.variants import NO_DECODER, Variant
+from edgefactor.export.conv_kernels.variants import Variant
 from edgefactor.export.encodings.codebook import Encoding
 
 NOTHING_DECODED = dict.fromkeys(range(1, 7), 0.0)
@@ -59,6 +60,7 @@ DENSE_DIGITS_DSP = replace(
         "ef_digits_dot.c",
         "ef_dense_s8_digits_dsp.c",
     ),
+    slower_than_mve=True,
     why_not=partial(_why_not_dense, bits=4),
     order=lambda codes, geometry, padding: digit_order(codes, padding, 4),
     pack=lambda order, encoding: ("uint32_t", digit_words(order, encoding)),
@@ -114,11 +116,12 @@ def _of_digits(variant: Variant, kernel: str, body: str) -> Variant:
         sources=(
             *DIGIT_STRIP_SOURCES, "ef_digits_offsets.c", "ef_digits_pairs.c", body, f"{kernel}.c"
         ),
+        slower_than_mve=True,
         why_not=partial(_why_not_conv, bits=4, rows=variant is ROWS_DSP),
         order=lambda codes, geometry, padding: digit_order(codes, padding, 4, BLOCK_CHANNELS),
         pack=DENSE_DIGITS_DSP.pack,
         storage=lambda geometry, encoding: replace(
-            variant.storage(geometry, encoding), tile_bytes=0, lut_bytes=0
+            variant.storage(geometry, encoding), tile_bytes=0
         ),
         # Besides, four offsets for each pair of pixels.
         strip_bytes=lambda geometry, strip: variant.strip_bytes(geometry, strip) + 8 * strip,
@@ -130,7 +133,6 @@ def _of_digits(variant: Variant, kernel: str, body: str) -> Variant:
             output=variant.model.output + 4.0,
             block=variant.model.block + 20.0,
             decode=NOTHING_DECODED,
-            lut=0.0,
         ),
         encodings=("uniform",),
         table_values=2,

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgefactor.export.conv_kernels.costs import InstructionModel, Storage, Work
+from edgefactor.export.conv_kernels.decoders import O8_DECODE, Decoder, o8_decoder
 from edgefactor.export.conv_kernels.geometry import ConvGeometry, ConvProof
 from edgefactor.export.conv_kernels.packing import (
     BLOCK_CHANNELS,
@@ -28,8 +29,6 @@ from edgefactor.export.conv_kernels.portable import (
 )
 from edgefactor.export.conv_kernels.variants import (
     HEADERS,
-    NO_DECODER,
-    Decoder,
     Variant,
     channel_blocks,
     flat_strips,
@@ -39,26 +38,17 @@ from edgefactor.export.conv_kernels.variants import (
 )
 from edgefactor.export.encodings.codebook import Encoding, Int8Array
 
-O8 = Decoder(symbol="ef_decoder_o8", sources=("ef_decoder_o8.c",), code_bytes=120)
-O8_4BIT = Decoder(symbol="ef_decoder_o8_4bit", sources=("ef_decoder_o8_4bit.c",), code_bytes=128)
-O8_4BIT_LUT_BYTES = 512
-O8_2BIT = Decoder(symbol="ef_decoder_o8_2bit", sources=("ef_decoder_o8_2bit.c",), code_bytes=136)
-O8_2BIT_LUT_BYTES = 1024
 PAIRS_4BIT = Decoder(
-    symbol="ef_decoder_pairs_4bit", sources=("ef_decoder_pairs_4bit.c",), code_bytes=112
+    symbol="ef_decoder_pairs_4bit",
+    sources=("ef_decoder_pairs_4bit.c",),
+    code_bytes=112,
+    lut_bytes=1024,
+    lut_instructions=900.0,
 )
-PAIRS_4BIT_LUT_BYTES = 1024
 CLAMP_SOURCES = ("ef_clamp_outputs.h", "ef_clamp_outputs.c")
 O8_SOURCES = (*HEADERS, *CLAMP_SOURCES, "ef_simd.h", "ef_o8.h", "ef_o8_block.c")
 STRIP_SOURCES = (*O8_SOURCES, "ef_attributes.h", "ef_gather.h", "ef_strip_loop.h", "ef_o8_expand.c")
 DENSE_SOURCES = (*O8_SOURCES, "ef_o8_expand_input.c")
-O8_DECODE = {1: 7.0, 2: 0.7, 3: 7.0, 4: 1.6, 5: 8.0, 6: 8.0}
-
-
-def _decoder(encoding: Encoding) -> Decoder:
-    if encoding.bits == 8:
-        return NO_DECODER
-    return {2: O8_2BIT, 4: O8_4BIT}.get(encoding.bits, O8)
 
 
 def _padded_taps(geometry: ConvGeometry) -> int:
@@ -71,7 +61,6 @@ def _storage(geometry: ConvGeometry, encoding: Encoding) -> Storage:
         codes=tile * channel_blocks(geometry),
         tile_codes=tile,
         tile_bytes=tile if encoding.bits < 8 else 0,
-        lut_bytes={2: O8_2BIT_LUT_BYTES, 4: O8_4BIT_LUT_BYTES}.get(encoding.bits, 0),
     )
 
 
@@ -115,7 +104,7 @@ CONV_DSP = Variant(
     # Two gathered receptive fields as bytes, then the strip as int16.
     strip_bytes=lambda geometry, strip: 2 * _padded_taps(geometry) * (1 + strip),
     work=_work,
-    decoder=_decoder,
+    decoder=o8_decoder,
     model=InstructionModel(
         mac=0.78,
         gather=2.0,
@@ -123,7 +112,6 @@ CONV_DSP = Variant(
         block=220.0,
         strip=50.0,
         decode=O8_DECODE,
-        lut=1200.0,
     ),
     in_place=strip_fits_in_place,
     written=flat_strips,
@@ -184,7 +172,7 @@ ROWS_DSP = Variant(
         2 * _columns(geometry, strip) * geometry.in_c * (1 + 2 * geometry.k_h)
     ),
     work=_row_work,
-    decoder=_decoder,
+    decoder=o8_decoder,
     model=InstructionModel(
         mac=0.775,
         gather=2.6,
@@ -192,7 +180,6 @@ ROWS_DSP = Variant(
         block=165.0,
         strip=40.0,
         decode=O8_DECODE,
-        lut=1200.0,
     ),
     in_place=lambda geometry: False,
     written=row_strips,
@@ -215,14 +202,13 @@ DENSE_DSP = Variant(
     strips=lambda geometry, encoding: (1,),
     strip_bytes=lambda geometry, strip: 2 * _padded_taps(geometry),
     work=lambda geometry, strip: Work(pixels=1, strips=1, gathered=geometry.taps),
-    decoder=_decoder,
+    decoder=o8_decoder,
     model=InstructionModel(
         mac=0.91,
         gather=2.0,
         output=12.0,
         block=90.0,
         decode=O8_DECODE,
-        lut=1200.0,
     ),
     # The output may lie anywhere over the input, which is copied out first, but so may the strip.
     in_place=lambda geometry: False,
@@ -250,13 +236,9 @@ DENSE_PAIRS_DSP = replace(
     ),
     why_not=_why_not_pairs,
     order=lambda codes, geometry, padding: pair_order(codes, padding),
-    storage=lambda geometry, encoding: replace(
-        _storage(geometry, encoding), tile_bytes=0, lut_bytes=PAIRS_4BIT_LUT_BYTES
-    ),
+    storage=lambda geometry, encoding: replace(_storage(geometry, encoding), tile_bytes=0),
     decoder=lambda encoding: PAIRS_4BIT,
-    model=InstructionModel(
-        mac=1.57, gather=2.0, output=20.0, block=25.0, decode={4: 0.0}, lut=900.0
-    ),
+    model=InstructionModel(mac=1.57, gather=2.0, output=20.0, block=25.0, decode={4: 0.0}),
 )
 
 # ---- depthwise -----------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgefactor.export.conv_kernels.costs import InstructionModel, Storage, Work
+from edgefactor.export.conv_kernels.decoders import NO_DECODER, Decoder
 from edgefactor.export.conv_kernels.dsp import (
     CONV_DSP,
     DENSE_DSP,
@@ -24,7 +25,7 @@ from edgefactor.export.conv_kernels.packing import (
     vector_words,
 )
 from edgefactor.export.conv_kernels.portable import CONV
-from edgefactor.export.conv_kernels.variants import HEADERS, NO_DECODER, Decoder, Variant
+from edgefactor.export.conv_kernels.variants import HEADERS, Variant
 from edgefactor.export.encodings.codebook import VECTOR_NAMES, Encoding, Int8Array
 from edgefactor.export.encodings.sparse_code import RAW_GAP_BITS, encode_sparse
 
@@ -126,9 +127,6 @@ def _of_vectors(variant: Variant, decoder: Decoder, pack: _Pack, decode: float) 
         variant,
         order=_order,
         pack=pack,
-        storage=lambda geometry, encoding: replace(
-            variant.storage(geometry, encoding), lut_bytes=0
-        ),
         decoder=lambda encoding: decoder,
         model=replace(variant.model, decode_vector=decode),
         encodings=VECTOR_NAMES,
@@ -164,9 +162,7 @@ DENSE_VECTORS_DSP = replace(
     ),
     order=_order,
     pack=_pack_words,
-    storage=lambda geometry, encoding: replace(
-        DENSE_DSP.storage(geometry, encoding), tile_bytes=0, lut_bytes=0
-    ),
+    storage=lambda geometry, encoding: replace(DENSE_DSP.storage(geometry, encoding), tile_bytes=0),
     decoder=lambda encoding: NO_DECODER,
     model=InstructionModel(mac=1.36, gather=2.0, output=20.0, block=50.0, decode={}),
     encodings=("vector4",),

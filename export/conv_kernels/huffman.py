@@ -7,12 +7,13 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from edgefactor.export.conv_kernels.decoders import Decoder
 from edgefactor.export.conv_kernels.dsp import CONV_DSP, DENSE_DSP, ROWS_DSP
 from edgefactor.export.conv_kernels.mve import CONV_MVE
 from edgefactor.export.conv_kernels.packing import encoded_bytes
 from edgefactor.export.conv_kernels.portable import CONV
 from edgefactor.export.conv_kernels.swar import CONV_SWAR, DENSE_SWAR
-from edgefactor.export.conv_kernels.variants import Decoder, Variant
+from edgefactor.export.conv_kernels.variants import Variant
 from edgefactor.export.encodings.codebook import Encoding, Int8Array
 
 NAME = "huffman"
@@ -20,10 +21,17 @@ LUT_BYTES = 532
 LUT_INSTRUCTIONS = 1500.0
 _SOURCES = ("ef_huffman.h", "ef_huffman_prepare.c")
 BYTES = Decoder(
-    symbol="ef_decoder_huffman", sources=(*_SOURCES, "ef_decoder_huffman.c"), code_bytes=728
+    symbol="ef_decoder_huffman",
+    sources=(*_SOURCES, "ef_decoder_huffman.c"),
+    code_bytes=728,
+    lut_bytes=LUT_BYTES,
+    lut_instructions=LUT_INSTRUCTIONS,
 )
-O8 = Decoder(
-    symbol="ef_decoder_huffman_o8", sources=(*_SOURCES, "ef_decoder_huffman_o8.c"), code_bytes=636
+O8 = replace(
+    BYTES,
+    symbol="ef_decoder_huffman_o8",
+    sources=(*_SOURCES, "ef_decoder_huffman_o8.c"),
+    code_bytes=636,
 )
 
 
@@ -47,13 +55,8 @@ def _of_huffman(variant: Variant, decoder: Decoder, decode: float) -> Variant:
             else variant.why_not(geometry, proof, encoding)
         ),
         pack=_pack,
-        storage=lambda geometry, encoding: replace(
-            variant.storage(geometry, encoding), lut_bytes=LUT_BYTES
-        ),
         decoder=lambda encoding: decoder,
-        model=replace(
-            variant.model, decode=dict.fromkeys(range(1, 7), decode), lut=LUT_INSTRUCTIONS
-        ),
+        model=replace(variant.model, decode=dict.fromkeys(range(1, 7), decode)),
         encodings=(NAME,),
     )
 

@@ -6,19 +6,18 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from edgefactor.export.conv_kernels.costs import InstructionModel, Storage, Work
+from edgefactor.export.conv_kernels.decoders import MVE_DECODE, NO_DECODER, mve_decoder
 from edgefactor.export.conv_kernels.geometry import ConvGeometry, ConvProof
 from edgefactor.export.conv_kernels.packing import (
     BLOCK_CHANNELS,
-    FOLD_TAPS,
+    VECTOR_TAPS,
     encoded_bytes,
     folded_order,
     row_order,
 )
-from edgefactor.export.conv_kernels.portable import BYTES, plane_storage
+from edgefactor.export.conv_kernels.portable import plane_storage
 from edgefactor.export.conv_kernels.variants import (
     HEADERS,
-    NO_DECODER,
-    Decoder,
     Variant,
     channel_blocks,
     flat_strips,
@@ -27,21 +26,9 @@ from edgefactor.export.conv_kernels.variants import (
 )
 from edgefactor.export.encodings.codebook import Encoding
 
-BYTES_4BIT_MVE = Decoder(
-    symbol="ef_decoder_bytes_4bit_mve",
-    sources=("ef_mve.h", "ef_decoder_bytes_4bit_mve.c"),
-    code_bytes=64,
-)
 DEPTHWISE_LANES = 16
 # Strips of raw weights: what is saved beyond this many pixels is not worth the RAM.
 ENOUGH_RAW_PIXELS = 8
-MVE_DECODE = {1: 16.0, 2: 16.0, 3: 16.0, 4: 0.45, 5: 16.0, 6: 16.0}
-
-
-def _decoder(encoding: Encoding) -> Decoder:
-    if encoding.bits == 8:
-        return NO_DECODER
-    return BYTES_4BIT_MVE if encoding.bits == 4 else BYTES
 
 
 def _row_storage(geometry: ConvGeometry, encoding: Encoding) -> Storage:
@@ -88,7 +75,7 @@ CONV_MVE = Variant(
         strips=-(-geometry.pixels // strip),
         gathered=geometry.pixels * (geometry.taps * geometry.groups + _runs(geometry)),
     ),
-    decoder=_decoder,
+    decoder=mve_decoder,
     model=InstructionModel(
         mac=0.17,
         gather=0.6,
@@ -103,47 +90,56 @@ CONV_MVE = Variant(
 )
 
 
-# ---- dense, 4 bits -------------------------------------------------------------------------------
+# ---- dense, 4 and 2 bits -------------------------------------------------------------------------
 
 
-def _why_not_4bit(geometry: ConvGeometry, encoding: Encoding) -> str:
-    if encoding.bits != 4:
-        return "only for weights of 4 bits"
-    return "" if geometry.is_dense else "not a dense layer"
+def _dense_of_bits(bits: int, mac: float) -> Variant:
+    """Weights decoded in registers."""
+    in_byte = 8 // bits
+
+    def why_not(geometry: ConvGeometry, proof: ConvProof, encoding: Encoding) -> str:
+        if encoding.bits != bits:
+            return f"only for weights of {bits} bits"
+        return "" if geometry.is_dense else "not a dense layer"
+
+    def whole_steps(geometry: ConvGeometry) -> int:
+        step = in_byte * VECTOR_TAPS
+        return -(-geometry.taps // step) * step
+
+    def storage(geometry: ConvGeometry, encoding: Encoding) -> Storage:
+        tile = whole_steps(geometry) * BLOCK_CHANNELS
+        return Storage(codes=tile * channel_blocks(geometry), tile_codes=tile)
+
+    kernel = f"ef_dense_s8_{bits}bit_mve"
+    return Variant(
+        kernel=kernel,
+        sources=(
+            *HEADERS, "ef_attributes.h", "ef_mve.h", "ef_dense_folded_mve.h", f"{kernel}.c"
+        ),
+        needs_dsp=False,
+        needs_mve=True,
+        why_not=why_not,
+        order=lambda codes, geometry, padding: folded_order(codes, padding, in_byte),
+        pack=lambda order, encoding: ("uint8_t", encoded_bytes(order, encoding)),
+        value_offset=0,
+        input_offset=0,
+        storage=storage,
+        strips=lambda geometry, encoding: (1,),
+        strip_bytes=lambda geometry, strip: whole_steps(geometry),
+        work=lambda geometry, strip: Work(pixels=1, strips=1, gathered=geometry.taps),
+        decoder=lambda encoding: NO_DECODER,
+        model=InstructionModel(
+            mac=mac, gather=0.25, output=1.0, block=55.0, strip=100.0, decode={bits: 0.0}
+        ),
+        # The whole input is copied out first.
+        in_place=lambda geometry: geometry.out_c <= geometry.taps,
+        written=flat_strips,
+        packs_channels=False,
+    )  # fmt: skip
 
 
-def _whole_steps(geometry: ConvGeometry) -> int:
-    return -(-geometry.taps // FOLD_TAPS) * FOLD_TAPS
-
-
-def _folded_storage(geometry: ConvGeometry, encoding: Encoding) -> Storage:
-    tile = _whole_steps(geometry) * BLOCK_CHANNELS
-    return Storage(codes=tile * channel_blocks(geometry), tile_codes=tile)
-
-
-DENSE_4BIT_MVE = Variant(
-    kernel="ef_dense_s8_4bit_mve",
-    sources=(*HEADERS, "ef_attributes.h", "ef_mve.h", "ef_dense_s8_4bit_mve.c"),
-    needs_dsp=False,
-    needs_mve=True,
-    why_not=lambda geometry, proof, encoding: _why_not_4bit(geometry, encoding),
-    order=lambda codes, geometry, padding: folded_order(codes, padding),
-    pack=lambda order, encoding: ("uint8_t", encoded_bytes(order, encoding)),
-    value_offset=0,
-    input_offset=0,
-    storage=_folded_storage,
-    strips=lambda geometry, encoding: (1,),
-    strip_bytes=lambda geometry, strip: _whole_steps(geometry),
-    work=lambda geometry, strip: Work(pixels=1, strips=1, gathered=geometry.taps),
-    decoder=lambda encoding: NO_DECODER,
-    model=InstructionModel(
-        mac=0.25, gather=0.25, output=1.0, block=55.0, strip=100.0, decode={4: 0.0}
-    ),
-    # The whole input is copied out first.
-    in_place=lambda geometry: geometry.out_c <= geometry.taps,
-    written=flat_strips,
-    packs_channels=False,
-)
+DENSE_4BIT_MVE = _dense_of_bits(4, 0.25)
+DENSE_2BIT_MVE = _dense_of_bits(2, 0.25)
 
 # ---- depthwise -----------------------------------------------------------------------------------
 
@@ -197,7 +193,7 @@ DEPTHWISE_MVE = Variant(
         strips=1,
         gathered=geometry.plane_h * geometry.plane_w * geometry.in_c,
     ),
-    decoder=_decoder,
+    decoder=mve_decoder,
     model=InstructionModel(
         mac=1.15,
         gather=0.5,

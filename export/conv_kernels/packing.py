@@ -14,7 +14,7 @@ from edgefactor.export.encodings.codebook import ByteArray, Encoding, Int8Array,
 
 BLOCK_CHANNELS = 4
 BLOCK_TAPS = 4
-FOLD_TAPS = 32
+VECTOR_TAPS = 16
 
 
 def _blocks(codes: Int8Array, groups: int, taps_multiple: int, padding: int) -> Int8Array:
@@ -44,13 +44,14 @@ def four_taps_order(codes: Int8Array, padding: int) -> Int8Array:
     return rows.transpose(1, 0, 2).reshape(-1)
 
 
-def folded_order(codes: Int8Array, padding: int) -> Int8Array:
+def folded_order(codes: Int8Array, padding: int, in_byte: int) -> Int8Array:
     """[block][4 channels][k], each run of 32 taps in the order 0, 16, 1, 17, ..., flat.
 
-    Two codes of 4 bits share a byte: a vector of 16 bytes is two vectors of codes in order.
+    Codes of 4 bits share a byte with another, those of 2 bits with three: a vector of 16 bytes is
+    so many vectors of codes in order.
     """
-    blocks = _blocks(codes, 1, FOLD_TAPS, padding)
-    return blocks.reshape(-1, 2, FOLD_TAPS // 2).transpose(0, 2, 1).reshape(-1)
+    blocks = _blocks(codes, 1, in_byte * VECTOR_TAPS, padding)
+    return blocks.reshape(-1, in_byte, VECTOR_TAPS).transpose(0, 2, 1).reshape(-1)
 
 
 def o8_order(codes: Int8Array, groups: int, padding: int) -> Int8Array:

@@ -9,12 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgefactor.export.conv_kernels.costs import InstructionModel, Storage, Work
+from edgefactor.export.conv_kernels.decoders import (
+    BYTE_DECODE,
+    BYTES,
+    NO_DECODER,
+    byte_decoder,
+)
 from edgefactor.export.conv_kernels.geometry import ConvGeometry
 from edgefactor.export.conv_kernels.packing import BLOCK_CHANNELS, block_order, encoded_bytes
 from edgefactor.export.conv_kernels.variants import (
     HEADERS,
-    NO_DECODER,
-    Decoder,
     Variant,
     channel_blocks,
     flat_strips,
@@ -24,19 +28,8 @@ from edgefactor.export.conv_kernels.variants import (
 from edgefactor.export.encodings.codebook import ENCODING_NAMES, Encoding, Int8Array
 from edgefactor.export.encodings.sparse_code import encode_sparse
 
-BYTES = Decoder(symbol="ef_decoder_bytes", sources=("ef_decoder_bytes.c",), code_bytes=120)
-BYTES_4BIT = Decoder(
-    symbol="ef_decoder_bytes_4bit", sources=("ef_decoder_bytes_4bit.c",), code_bytes=96
-)
-BYTES_4BIT_LUT_BYTES = 512
 RUN_ELEMENTS = 15
 """A run of inputs that is copied costs as much more as so many elements."""
-
-
-def _byte_decoder(encoding: Encoding) -> Decoder:
-    if encoding.bits == 8:
-        return NO_DECODER
-    return BYTES_4BIT if encoding.bits == 4 else BYTES
 
 
 def _block_storage(geometry: ConvGeometry, encoding: Encoding) -> Storage:
@@ -45,7 +38,6 @@ def _block_storage(geometry: ConvGeometry, encoding: Encoding) -> Storage:
         codes=tile * channel_blocks(geometry),
         tile_codes=tile,
         tile_bytes=tile if encoding.bits < 8 else 0,
-        lut_bytes=BYTES_4BIT_LUT_BYTES if encoding.bits == 4 else 0,
     )
 
 
@@ -71,15 +63,14 @@ CONV = Variant(
         strips=-(-geometry.pixels // strip),
         gathered=geometry.pixels * geometry.taps * geometry.groups,
     ),
-    decoder=_byte_decoder,
+    decoder=byte_decoder,
     model=InstructionModel(
         mac=3.5,
         gather=9.0,
         output=75.0,
         block=60.0,
         strip=150.0,
-        decode={1: 12.0, 2: 12.0, 3: 12.0, 4: 3.0, 5: 12.0, 6: 12.0},
-        lut=2000.0,
+        decode=BYTE_DECODE,
     ),
     in_place=strip_fits_in_place,
     written=flat_strips,

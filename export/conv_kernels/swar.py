@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from edgefactor.export.conv_kernels.costs import InstructionModel, Storage, Work
+from edgefactor.export.conv_kernels.decoders import NO_DECODER
 from edgefactor.export.conv_kernels.geometry import ConvGeometry, ConvProof
 from edgefactor.export.conv_kernels.packing import BLOCK_CHANNELS, encoded_bytes, four_taps_order
 from edgefactor.export.conv_kernels.portable import CONV, DEPTHWISE, short_runs
-from edgefactor.export.conv_kernels.variants import HEADERS, NO_DECODER, channel_blocks
+from edgefactor.export.conv_kernels.variants import HEADERS, channel_blocks
 from edgefactor.export.encodings.codebook import Encoding
 
 # Strips of raw weights: what is saved beyond this many pixels is not worth the RAM.
@@ -58,7 +59,6 @@ CONV_SWAR = replace(
         block=60.0,
         strip=150.0,
         decode=CONV.model.decode,
-        lut=CONV.model.lut,
     ),
 )
 
@@ -90,7 +90,6 @@ DENSE_SWAR = replace(
         block=100.0,
         strip=200.0,
         decode=CONV.model.decode,
-        lut=CONV.model.lut,
     ),
     # The output may lie anywhere over the input, which is copied out first, but so may the strip.
     in_place=lambda geometry: False,

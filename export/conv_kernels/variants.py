@@ -18,6 +18,7 @@ from edgefactor.export.conv_kernels.costs import (
     Work,
     estimate_instructions,
 )
+from edgefactor.export.conv_kernels.decoders import Decoder
 from edgefactor.export.conv_kernels.geometry import ConvGeometry, ConvProof
 from edgefactor.export.conv_kernels.packing import BLOCK_CHANNELS, table_bytes
 from edgefactor.export.encodings.codebook import SCALAR_NAMES, ByteArray, Encoding, Int8Array
@@ -27,18 +28,6 @@ from edgefactor.export.encodings.codebook import SCALAR_NAMES, ByteArray, Encodi
 CHOICE_STEP, CHOICE_GAIN = 1.1, 0.998
 
 HEADERS = ("ef_numerics.h", "ef_weights.h", "ef_conv2d.h", "ef_channel.h")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Decoder:
-    """A decoder of ef_weights.h; the empty one reads the data as it is."""
-
-    symbol: str = ""
-    sources: tuple[str, ...] = ()
-    code_bytes: int = 0
-
-
-NO_DECODER = Decoder()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +49,7 @@ class Variant:
         needs_dsp: Whether it wants the DSP instructions. It runs everywhere, only slowly.
         needs_mve: The same for the vector extension.
         needs_plain_multiply: Whether it pays only where nothing multiplies and adds at once.
+        slower_than_mve: Whether the vector extension's kernels read the same weights faster.
         encodings: Names of those that it reads.
         plain_multiply_factor: Where nothing multiplies and adds at once, it takes so many times the
             estimate, which is for larger cores.
@@ -105,6 +95,7 @@ class Variant:
     written: Callable[[ConvGeometry, int], NDArray[np.int64] | None]
     needs_mve: bool = False
     needs_plain_multiply: bool = False
+    slower_than_mve: bool = False
     encodings: tuple[str, ...] = SCALAR_NAMES
     inline_table_bytes: int = 0
     plain_multiply_factor: float = 1.0
@@ -132,7 +123,8 @@ class Variant:
     def scratch(self, geometry: ConvGeometry, encoding: Encoding, strip: int) -> ScratchLayout:
         """The scratch of the kernel for strips of so many output pixels."""
         storage = self.storage(geometry, encoding)
-        tile_offset = _aligned(storage.lut_bytes)
+        lut_bytes = storage.lut_bytes + self.decoder(encoding).lut_bytes
+        tile_offset = _aligned(lut_bytes)
         strip_offset = tile_offset + _aligned(storage.tile_bytes)
         return ScratchLayout(
             tile_offset=tile_offset,
@@ -148,6 +140,7 @@ class Variant:
             self.work(geometry, strip),
             self.model,
             encoding,
+            self.decoder(encoding),
         )
 
     def choose_strip(

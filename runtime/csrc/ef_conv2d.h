@@ -128,6 +128,9 @@ void ef_conv2d_s8_mve(const ef_conv2d_args *a, const int8_t *in, int8_t *out, vo
  * taps and 4 channels, in each run of 32 the taps in the order 0, 16, 1, 17, ... */
 void ef_dense_s8_4bit_mve(const ef_conv2d_args *a, const int8_t *in, int8_t *out, void *scratch);
 
+/* The same with 2-bit weights: runs of 64 taps in the order 0, 16, 32, 48, 1, 17, ... */
+void ef_dense_s8_2bit_mve(const ef_conv2d_args *a, const int8_t *in, int8_t *out, void *scratch);
+
 /* For MVE: depthwise with multiplier 1, 16 channels or more, all shifts to the right. Weights in
  * HWO order. May write in place if the map keeps its size and pad_top is below the kernel's
  * reach. */

@@ -27,10 +27,8 @@ static void decode(const ef_weights *weights, const void *lut, uint32_t first, u
             : [count] "r"(count), [table] "r"(table), [mask] "w"(low_nibbles)
             : "q0", "q1", "lr", "memory");
 #else
-    for (uint8_t *end = bytes + count; bytes != end; bytes += 2) {
-        const uint32_t pair = *data++;
-        bytes[0] = table[pair & 15u];
-        bytes[1] = table[pair >> 4];
+    for (uint32_t i = 0; i < count; i++) {
+        *bytes++ = table[(data[i / 2] >> (4 * (i % 2))) & 15u];
     }
 #endif
 }

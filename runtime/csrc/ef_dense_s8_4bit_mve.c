@@ -1,20 +1,13 @@
 #include "ef_attributes.h"
-#include "ef_conv2d.h"
-#include "ef_mve.h"
+#include "ef_dense_folded_mve.h"
 
-/* A byte holds the codes of two taps that lie VECTOR apart, so that one vector of bytes gives two
- * vectors of codes in order. Rows are whole steps. */
-#define VECTOR 16u
-#define STEP (2 * VECTOR)
-
-/* sums[r] = dot product of x with row r of four */
 static EF_OUT_OF_LINE void dot_rows(const int8_t *x, const uint8_t *codes, const uint8_t *table,
                                     uint32_t steps, int32_t *sums)
 {
 #if EF_HAS_MVE
-    const uint8_t *row1 = codes + VECTOR * steps;
-    const uint8_t *row2 = row1 + VECTOR * steps;
-    const uint8_t *row3 = row2 + VECTOR * steps;
+    const uint8_t *row1 = codes + EF_FOLDED_VECTOR * steps;
+    const uint8_t *row2 = row1 + EF_FOLDED_VECTOR * steps;
+    const uint8_t *row3 = row2 + EF_FOLDED_VECTOR * steps;
     int32_t s0 = 0;
     int32_t s1 = 0;
     int32_t s2 = 0;
@@ -53,11 +46,11 @@ static EF_OUT_OF_LINE void dot_rows(const int8_t *x, const uint8_t *codes, const
     for (uint32_t r = 0; r < EF_MVE_CHANNELS; r++) {
         sums[r] = 0;
         for (uint32_t step = 0; step < steps; step++) {
-            const int8_t *taps = x + step * STEP;
-            for (uint32_t i = 0; i < VECTOR; i++) {
+            const int8_t *taps = x + 2 * EF_FOLDED_VECTOR * step;
+            for (uint32_t i = 0; i < EF_FOLDED_VECTOR; i++) {
                 const uint32_t pair = *codes++;
                 sums[r] += taps[i] * (int8_t)table[pair & 15u];
-                sums[r] += taps[i + VECTOR] * (int8_t)table[pair >> 4];
+                sums[r] += taps[i + EF_FOLDED_VECTOR] * (int8_t)table[pair >> 4];
             }
         }
     }
@@ -66,20 +59,5 @@ static EF_OUT_OF_LINE void dot_rows(const int8_t *x, const uint8_t *codes, const
 
 void ef_dense_s8_4bit_mve(const ef_conv2d_args *a, const int8_t *in, int8_t *out, void *scratch)
 {
-    const uint32_t taps = (uint32_t)a->in_h * a->in_w * a->in_c;
-    const uint32_t steps = (taps + STEP - 1) / STEP;
-    const uint8_t *codes = (const uint8_t *)a->weights.data;
-    int8_t *x = (int8_t *)scratch + a->strip_offset;
-
-    ef_mve_copy(x, in, taps);
-    ef_mve_fill(x + taps, 0, steps * STEP - taps);
-    for (uint32_t c = 0; c < a->out_c; c += EF_MVE_CHANNELS) {
-        const uint32_t left = a->out_c - c;
-        const ef_mve_output output =
-            ef_mve_output_of(a, c, left < EF_MVE_CHANNELS ? left : EF_MVE_CHANNELS);
-        int32_t sums[EF_MVE_CHANNELS];
-        dot_rows(x, codes, a->weights.table, steps, sums);
-        ef_mve_finish(&output, sums, out + c);
-        codes += EF_MVE_CHANNELS * VECTOR * steps;
-    }
+    ef_dense_folded(a, in, out, scratch, 2, dot_rows);
 }

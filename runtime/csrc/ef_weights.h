@@ -51,8 +51,18 @@ extern const ef_decoder ef_decoder_bytes;
 extern const ef_decoder ef_decoder_bytes_4bit;
 #define EF_BYTES_4BIT_LUT_BYTES 512
 
+/* The same for 2 bits and 1 bit, first a multiple of 4 and `out` 4-aligned. */
+extern const ef_decoder ef_decoder_bytes_2bit;
+#define EF_BYTES_2BIT_LUT_BYTES 1024
+extern const ef_decoder ef_decoder_bytes_1bit;
+#define EF_BYTES_1BIT_LUT_BYTES 64
+
 /* The same for MVE: 4 bits, even first; writes one table byte per code. */
 extern const ef_decoder ef_decoder_bytes_4bit_mve;
+
+/* 2 bits, first a multiple of 4; 1 bit, any first. */
+extern const ef_decoder ef_decoder_bytes_2bit_mve;
+extern const ef_decoder ef_decoder_bytes_1bit_mve;
 
 /* Any bits in 1..6; first and count multiples of 8. Codes come in pairs (b, a); writes one half
  * word 256 * value(a) + value(b) per pair. */
@@ -66,6 +76,10 @@ extern const ef_decoder ef_decoder_o8_4bit;
 /* The same for 2 bits, with a table of EF_O8_2BIT_LUT_BYTES: one load for two pairs. */
 extern const ef_decoder ef_decoder_o8_2bit;
 #define EF_O8_2BIT_LUT_BYTES 1024
+
+/* The same for 1 bit: one load for two pairs. */
+extern const ef_decoder ef_decoder_o8_1bit;
+#define EF_O8_1BIT_LUT_BYTES 64
 
 /* 4 bits. No decode: prepare fills a table of EF_PAIRS_4BIT_LUT_BYTES, in which the word at a byte of
  * two codes is the pair (value(low), value(high)), for a kernel that looks up two weights

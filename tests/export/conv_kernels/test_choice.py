@@ -8,7 +8,7 @@ import pytest
 from edgefactor.errors import ModelError
 from edgefactor.export.c_code.layer_code import IsaFeatures, LayerCode
 from edgefactor.export.conv_kernels.choice import VARIANTS, choose_conv
-from edgefactor.export.conv_kernels.geometry import prove_ranges
+from edgefactor.export.conv_kernels.geometry import ConvGeometry, prove_ranges
 from edgefactor.export.encodings.codebook import find_encodings
 from tests.runtime.conv_cases import of_vectors, sparse, ternary, uniform
 from tests.runtime.conv_reference import ConvLayer, conv, make_layer
@@ -71,6 +71,33 @@ def test_dense_layer_of_sixteen_values_has_its_own_kernel(features: IsaFeatures)
     layer = make_layer("dense", conv((1, 1, 256), 128), values=16)
     wanted = "ef_dense_s8_4bit_mve" if features.mve else "ef_dense_s8_sums"
     assert kernel_of(choose(layer, features)) == wanted
+
+
+@pytest.mark.parametrize("optimize", ["balanced", "speed"])
+def test_two_bits_get_vector_kernels_where_there_are_some(optimize: str) -> None:
+    dense = ternary(make_layer("dense", conv((1, 1, 256), 128)), 100)
+    window = uniform(make_layer("window", SHAPES["ef_conv2d_s8_rows_dsp"]), 30, bits=2)
+    found = [choose(layer, VECTORS, optimize=optimize) for layer in (dense, window)]
+    wanted = ["ef_dense_s8_2bit_mve", "ef_conv2d_s8_mve"]
+    assert [kernel_of(code) for code in found] == wanted or optimize == "speed"
+    assert all(kernel_of(code).endswith("_mve") for code in found)
+
+
+@pytest.mark.parametrize("features", [DSP, PLAIN, MULTIPLY_ADD, VECTORS])
+@pytest.mark.parametrize("values", [2, 3])
+@pytest.mark.parametrize(
+    "geometry", [conv((8, 8, 32), 64, (3, 3), pads=SAME3), conv((1, 1, 512), 64)]
+)
+def test_few_values_are_stored_in_few_bits(
+    geometry: ConvGeometry, values: int, features: IsaFeatures
+) -> None:
+    layer = ternary(make_layer("few", geometry), 100, share=1.0 if values == 2 else 0.6)
+    code = choose(layer, features)
+    assert code.weight_bytes <= 0.26 * layer.codes.size
+    least = choose(layer, features, optimize="size")
+    assert least.weight_bytes <= (0.13 if values == 2 else 0.26) * layer.codes.size
+    raw = choose(layer, features, encoding="raw").alternatives[0].instructions
+    assert code.alternatives[0].instructions < 2.5 * raw
 
 
 def test_kernels_of_other_cores_are_named_with_the_reason_against_them() -> None:
