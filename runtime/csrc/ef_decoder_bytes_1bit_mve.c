@@ -33,7 +33,7 @@ static void decode(const ef_weights *weights, const void *lut, uint32_t first, u
             : "q0", "lr", "memory");
 #else
     for (uint32_t i = first % 8; i < first % 8 + count; i++) {
-        *bytes++ = table[(data[i / 8] >> (i % 8)) & 1u];
+        *bytes++ = table[((uint32_t)data[i / 8] >> (i % 8)) & 1u];
     }
 #endif
 }

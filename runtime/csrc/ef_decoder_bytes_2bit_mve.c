@@ -32,7 +32,7 @@ static void decode(const ef_weights *weights, const void *lut, uint32_t first, u
             : "q0", "q1", "lr", "memory");
 #else
     for (uint32_t i = 0; i < count; i++) {
-        *bytes++ = table[(data[i / 4] >> (2 * (i % 4))) & 3u];
+        *bytes++ = table[((uint32_t)data[i / 4] >> (2 * (i % 4))) & 3u];
     }
 #endif
 }

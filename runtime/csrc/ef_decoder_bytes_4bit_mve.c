@@ -28,7 +28,7 @@ static void decode(const ef_weights *weights, const void *lut, uint32_t first, u
             : "q0", "q1", "lr", "memory");
 #else
     for (uint32_t i = 0; i < count; i++) {
-        *bytes++ = table[(data[i / 2] >> (4 * (i % 2))) & 15u];
+        *bytes++ = table[((uint32_t)data[i / 2] >> (4 * (i % 2))) & 15u];
     }
 #endif
 }
