@@ -144,7 +144,8 @@ def _code(
     # "ef_add_broadcast" and the like are declared in the header of their first word.
     header = "_".join(struct.split("_")[:2]) + ".h"
     arithmetic = () if struct in ("ef_compare", "ef_extreme") else _ARITHMETIC[output.dtype]
-    sources = (f"{function}.c", header, *_HEADERS, *arithmetic)
+    simd = ("ef_simd.h",) if function == "ef_mul_s8" else ()
+    sources = (f"{function}.c", header, *_HEADERS, *arithmetic, *simd)
     in_place = tuple(
         i for i, t in enumerate(inputs) if t.data is None and t.elements == output.elements
     )

@@ -78,6 +78,29 @@ static inline uint32_t ef_sxtb16_odd(uint32_t bytes)
 #endif
 }
 
+/* Bytes 0 and 2 (the `odd` one: 1 and 3), sign-extended, added to the halves of `to`. */
+static inline uint32_t ef_sxtab16(uint32_t to, uint32_t bytes)
+{
+#if EF_HAS_DSP
+    uint32_t word;
+    __asm__("sxtab16 %0, %1, %2" : "=r"(word) : "r"(to), "r"(bytes));
+    return word;
+#else
+    return ef_pack(ef_low(to) + ef_low(ef_sxtb16(bytes)), ef_high(to) + ef_high(ef_sxtb16(bytes)));
+#endif
+}
+
+static inline uint32_t ef_sxtab16_odd(uint32_t to, uint32_t bytes)
+{
+#if EF_HAS_DSP
+    uint32_t word;
+    __asm__("sxtab16 %0, %1, %2, ror #8" : "=r"(word) : "r"(to), "r"(bytes));
+    return word;
+#else
+    return ef_sxtab16(to, bytes >> 8);
+#endif
+}
+
 /* Sums of the halves, each on its own. */
 static inline uint32_t ef_add16(uint32_t x, uint32_t y)
 {

@@ -37,6 +37,8 @@ def everything():
         activation("b", PAIRS[0].shape, b),
         activation("x", (1, 8, 8, 4), a),
         activation("row", (1, 1, 1, 4), b),
+        activation("odds", (1, 3, 1, 7), b),
+        activation("column", (1, 3, 1, 1), b),
         held("slopes", slopes, quantization(0.01, 3)),
         activation("logits", (6, 12), quantization(0.11, 4)),
         activation("scores", (30, 20), quantization(0.09, 4)),
@@ -57,6 +59,15 @@ def everything():
         (Mul(name="odd", inputs=("b", "b"), outputs=("odd",)), quantization(0.00371, -128)),
         (Mul(name="gated", inputs=("x", "row"), outputs=("gated",)), quantization(0.01, 9)),
         (Mul(name="wide", inputs=("x", "row"), outputs=("wide",)), quantization(1e-5, 9)),
+        # Fours and a rest, with either operand repeated.
+        (
+            Mul(name="repeated", inputs=("odds", "column"), outputs=("repeated",)),
+            quantization(0.01, 9),
+        ),
+        (
+            Mul(name="first", inputs=("column", "odds"), outputs=("first",)),
+            quantization(0.01, 9),
+        ),
         (Add(name="shifted", inputs=("row", "x"), outputs=("shifted",)), quantization(0.02, 9)),
         (
             Lookup(name="gate", inputs=("x",), outputs=("gate",), function="sigmoid"),
@@ -89,6 +100,8 @@ def test_exact_on_the_board(name: str, tmp_path: Path) -> None:
         "b": PAIRS[1],
         "x": CODES.reshape(1, 8, 8, 4),
         "row": generator.integers(-128, 128, (1, 1, 1, 4)).astype(np.int8),
+        "odds": generator.integers(-128, 128, (1, 3, 1, 7)).astype(np.int8),
+        "column": generator.integers(-128, 128, (1, 3, 1, 1)).astype(np.int8),
         "logits": generator.normal(0, 20, (6, 12)).astype(np.int8),
         "scores": generator.normal(0, 20, (30, 20)).astype(np.int8),
     }
