@@ -260,6 +260,10 @@ def _ports(
                 "original": ", ".join(map(str, port.shape)),
                 "bytes": tensor.bytes,
                 "start": start,
+                "ctype": f"{tensor.dtype}_t",
+                "low": tensor.dtype.code_range[0],
+                "high": tensor.dtype.code_range[1],
+                "reach": c_text.floating(2.0 ** (8 * tensor.dtype.bytes + 1)),
                 "scale": c_text.floating(tensor.quant.scale),
                 "zero_point": f"({tensor.quant.zero_point})",
                 "offset": plan.offsets.get(port.tensor),
@@ -344,6 +348,7 @@ def write_c(
         "all_inputs": inputs,
         "all_outputs": outputs,
         "states": _states(graph),
+        "wide_ports": any(port["ctype"] != "int8_t" for port in (*inputs, *outputs)),
         "layers": printed,
     }
     files = {

@@ -1,7 +1,7 @@
 """Where the largest or smallest value along an axis is: ArgMax, ArgMin.
 
 The result is an activation of whole numbers (``export/ops/parts/indices.py``); of equal codes
-the first one is found, as in ARG_MAX and ARG_MIN of TFLite, whose int32 result is cast to int8.
+the first one is found, as in ARG_MAX and ARG_MIN of TFLite, whose int32 result is cast.
 """
 
 from __future__ import annotations
@@ -12,10 +12,9 @@ from math import prod
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edgefactor.export.c_code.layer_code import Call, CTarget, LayerCode
-from edgefactor.export.ir import Array, Graph, Op, Tensor
+from edgefactor.export.ir import Array, DType, Graph, Op, Tensor
 from edgefactor.export.ops.family import (
     ONNX_FLOAT,
     Family,
@@ -26,7 +25,7 @@ from edgefactor.export.ops.family import (
     Shape,
     TfliteBuilder,
 )
-from edgefactor.export.ops.parts.indices import index_quantization, require_few
+from edgefactor.export.ops.parts.indices import index_quantization, index_type, require_few
 from edgefactor.export.ops.parts.layouts import (
     complete_perm,
     locate,
@@ -58,6 +57,7 @@ class ArgExtremeFamily(Family):
 
     op = ArgExtreme
     onnx_ops = ("ArgMax", "ArgMin")
+    mixes_widths = True
 
     def lower(self, node: Node, lowering: Lowering) -> None:
         value, attributes = node.input(0), node.attributes
@@ -97,11 +97,26 @@ class ArgExtremeFamily(Family):
     def output_rule(self, op: ArgExtreme) -> OutputRule:
         return index_quantization(op.count)
 
+    def input_width(self, op: ArgExtreme, index: int) -> DType | None:
+        return DType.INT8
+
+    def always_wide(self, op: ArgExtreme) -> bool:
+        return index_type(op.count) is DType.INT16
+
+    def widths(self, op: ArgExtreme) -> tuple[DType, ...]:
+        return (DType.INT8, index_type(op.count))
+
+    def width_is_given(self, op: ArgExtreme) -> bool:
+        return True
+
+    def whole_numbers(self, op: ArgExtreme) -> tuple[str, ...]:
+        return op.outputs if self.always_wide(op) else ()
+
     def reference(
         self, op: ArgExtreme, inputs: Sequence[Tensor], output: Tensor, values: Sequence[Array]
-    ) -> NDArray[np.int8]:
+    ) -> Array:
         codes = np.asarray(values[0], np.int64) * (1 if op.largest else -1)
-        return np.asarray(codes.argmax(axis=op.axis) + output.quant.zero_point, np.int8)
+        return np.asarray(codes.argmax(axis=op.axis) + output.quant.zero_point, str(output.dtype))
 
     def write_onnx(self, op: ArgExtreme, graph: Graph, builder: OnnxBuilder) -> None:
         value = read_stored(builder, graph.tensors[op.inputs[0]])
@@ -125,12 +140,15 @@ class ArgExtremeFamily(Family):
             builder.op("ADD", operands, [moved], "AddOptions", fusedActivationFunction="NONE")
             wide = moved
         result = [builder.tensor(output.name)]
-        builder.op("CAST", [wide], result, "CastOptions", inDataType="INT32", outDataType="INT8")
+        types: dict[str, Any] = {"inDataType": "INT32", "outDataType": output.dtype.name}
+        builder.op("CAST", [wide], result, "CastOptions", **types)
 
     def layer_code(self, op: ArgExtreme, graph: Graph, target: CTarget) -> LayerCode:
         shape = graph.tensors[op.inputs[0]].shape
+        wide = graph.tensors[op.outputs[0]].dtype is DType.INT16
+        function = "ef_arg_extreme_s8_s16" if wide else "ef_arg_extreme_s8"
         call = Call(
-            function="ef_arg_extreme_s8",
+            function=function,
             struct="ef_arg_extreme_args",
             args={
                 "outer": prod(shape[: op.axis]),
@@ -141,7 +159,7 @@ class ArgExtremeFamily(Family):
             },
             inputs=(op.inputs[0],),
         )
-        return LayerCode(calls=(call,), sources=("ef_arg_extreme.h", "ef_arg_extreme_s8.c"))
+        return LayerCode(calls=(call,), sources=("ef_arg_extreme.h", f"{function}.c"))
 
 
 FAMILY = ArgExtremeFamily()

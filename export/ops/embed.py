@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgefactor.export import numerics
 from edgefactor.export.c_code.layer_code import Call, CArray, CTarget, LayerCode, Ref
-from edgefactor.export.ir import Array, Graph, Op, Quantization, Tensor
-from edgefactor.export.numerics import INT8_MAX, INT8_MIN
+from edgefactor.export.ir import Array, DType, Graph, Op, Quantization, Tensor
 from edgefactor.export.ops.family import (
     ONNX_INT64,
     Family,
@@ -29,7 +29,7 @@ from edgefactor.export.ops.family import (
     TfliteBuilder,
     put_at_scale,
 )
-from edgefactor.export.ops.parts.indices import index_quantization, require_few
+from edgefactor.export.ops.parts.indices import index_quantization, index_type, require_few
 from edgefactor.export.ops.parts.layouts import read_stored, write_stored
 
 
@@ -74,6 +74,7 @@ class EmbedFamily(Family):
     """What Gather becomes where the data are constant and the indices computed."""
 
     op = Embed
+    mixes_widths = True
 
     def lower(self, node: Node, lowering: Lowering) -> None:
         lowering.unsupported(node, "no ONNX operator is lowered here", "use Gather")
@@ -85,7 +86,23 @@ class EmbedFamily(Family):
         return numerics.choose_quantization(op.low, op.high)
 
     def input_rule(self, op: Embed, index: int) -> Quantization | None:
+        narrow = index == 0 and index_type(op.rows) is DType.INT8
+        return index_quantization(op.rows) if narrow else None
+
+    def wide_input_rule(self, op: Embed, index: int) -> Quantization | None:
         return index_quantization(op.rows) if index == 0 else None
+
+    def input_width(self, op: Embed, index: int) -> DType | None:
+        return index_type(op.rows) if index == 0 else None
+
+    def widths(self, op: Embed) -> tuple[DType, ...]:
+        return (DType.INT8, index_type(op.rows))
+
+    def width_is_given(self, op: Embed) -> bool:
+        return True
+
+    def whole_numbers(self, op: Embed) -> tuple[str, ...]:
+        return op.inputs[:1] if index_type(op.rows) is DType.INT16 else ()
 
     def quantize(self, op: Embed, quantizer: Quantizer) -> Op:
         return put_at_scale(op, quantizer, quantizer.tensor(op.outputs[0]))
@@ -111,7 +128,8 @@ class EmbedFamily(Family):
         offset = -indices.quant.zero_point
         current = builder.int32_temporary(indices.shape, f"{op.name}/wide")
         source = [builder.tensor(indices.name)]
-        builder.op("CAST", source, [current], "CastOptions", inDataType="INT8", outDataType="INT32")
+        types: dict[str, Any] = {"inDataType": indices.dtype.name, "outDataType": "INT32"}
+        builder.op("CAST", source, [current], "CastOptions", **types)
 
         def applied(code: str, number: int) -> int:
             label = f"{op.name}/{code.lower()}"
@@ -125,9 +143,10 @@ class EmbedFamily(Family):
 
         if offset:
             current = applied("ADD", offset)
-        if offset + INT8_MIN < 0:
+        low, high = indices.dtype.code_range
+        if offset + low < 0:
             current = applied("MAXIMUM", 0)
-        if offset + INT8_MAX >= op.rows:
+        if offset + high >= op.rows:
             current = applied("MINIMUM", op.rows - 1)
         table, result = builder.tensor(op.inputs[1]), builder.tensor(op.outputs[0])
         builder.op("GATHER", [table, current], [result], "GatherOptions", version=2, axis=0)
@@ -135,8 +154,9 @@ class EmbedFamily(Family):
     def layer_code(self, op: Embed, graph: Graph, target: CTarget) -> LayerCode:
         indices, table = (graph.tensors[name] for name in op.inputs)
         codes = np.asarray(table.values, np.int8).reshape(-1)
+        function = "ef_embed_s16" if indices.dtype is DType.INT16 else "ef_embed_s8"
         call = Call(
-            function="ef_embed_s8",
+            function=function,
             struct="ef_embed_args",
             args={
                 "count": indices.elements,
@@ -149,7 +169,7 @@ class EmbedFamily(Family):
         )
         return LayerCode(
             calls=(call,),
-            sources=("ef_embed.h", "ef_embed_s8.c"),
+            sources=("ef_embed.h", f"{function}.c"),
             arrays=(CArray(suffix="table", ctype="int8_t", data=codes, section="weights"),),
             encoding="raw",
             bits=8,

@@ -287,6 +287,14 @@ class Family(ABC):
         """The types that its activations may have, all of them the same one."""
         return (DType.INT8,)
 
+    def width_is_given(self, op: Any) -> bool:
+        """Whether the types of its activations follow from what they are: nothing to choose."""
+        return False
+
+    def whole_numbers(self, op: Any) -> tuple[str, ...]:
+        """The activations of indices that need 16 bits: they keep their type at every border."""
+        return ()
+
     def quantize(self, op: Any, quantizer: Quantizer) -> Op:
         """Make the float constants of an operator integer; by default each per tensor.
 

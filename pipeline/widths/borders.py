@@ -2,7 +2,7 @@
 
 All activations of an operator have one width. What runs in 16 bits is therefore a set of
 operators: a tensor has the width of the operator that computes it, and operators of the other
-width read a copy. Inputs and outputs of the network stay int8.
+width read a copy. Inputs and outputs of the network stay int8, except for indices that need more.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from edgefactor.export import ops
 from edgefactor.export.ir import DType, Graph, Op, Tensor
 from edgefactor.export.ops.family import replace_inputs
 from edgefactor.export.ops.requantize import Requantize
+from edgefactor.pipeline.widths.states import whole_numbers
 
 Range = tuple[float, float]
 
@@ -38,10 +39,12 @@ class _Placing:
     """The Graph as it grows.
 
     Attributes:
+        whole: Tensors of indices, which are int16 as inputs and outputs too.
         versions: Tensor of the first Graph -> width (whether 16 bits) -> tensor that holds it.
     """
 
     graph: Graph
+    whole: frozenset[str]
     ranges: dict[str, Range]
     tensors: dict[str, Tensor]
     ops: list[Op] = field(default_factory=list)
@@ -85,7 +88,7 @@ class _Placing:
             self.ops.append(op)
             self.versions[output] = {False: output}
             return
-        if not self.graph.is_output(output):
+        if not self.graph.is_output(output) or output in self.whole:
             self.ops.append(op)
             self.wide.add(output)
             self.versions[output] = {True: output}
@@ -106,9 +109,13 @@ def place_borders(graph: Graph, ranges: Mapping[str, Range], wide_ops: frozenset
         wide_ops: Names of the operators that run in 16 bits; a Requantize does if all that read
             it do.
     """
-    placing = _Placing(graph=graph, ranges=dict(ranges), tensors=dict(graph.tensors))
+    whole = whole_numbers(graph)
+    placing = _Placing(graph=graph, whole=whole, ranges=dict(ranges), tensors=dict(graph.tensors))
     for port in graph.inputs:
-        placing.versions[port.tensor] = {False: port.tensor}
+        is_wide = port.tensor in whole
+        placing.versions[port.tensor] = {is_wide: port.tensor}
+        if is_wide:
+            placing.wide.add(port.tensor)
     for op in graph.ops:
         readers = graph.consumers(op.outputs[0])
         follows = isinstance(op, Requantize) and bool(readers)

@@ -80,8 +80,13 @@ class Widths:
 
 
 def can_widen(graph: Graph) -> frozenset[str]:
-    """Names of the operators that have an int16 form."""
-    return frozenset(op.name for op in graph.ops if DType.INT16 in ops.family_of(op).widths(op))
+    """Names of the operators that have an int16 form which precision may ask for."""
+    return frozenset(
+        op.name
+        for op in graph.ops
+        for family in [ops.family_of(op)]
+        if DType.INT16 in family.widths(op) and not family.width_is_given(op)
+    )
 
 
 class _Search:

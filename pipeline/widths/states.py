@@ -1,4 +1,7 @@
-"""States of recurrent layers are int16, inside of the network and where they enter and leave it."""
+"""What is int16 whatever the precision: states of recurrent layers, and indices beyond int8.
+
+They are so inside of the network and where they enter and leave it.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,10 @@ from edgefactor.export.ops.requantize import Requantize
 
 
 def carries_states(graph: Graph) -> frozenset[str]:
-    """Names of the operators that compute states, and of those that only move them."""
+    """Names of the operators that compute states, and of those that only move them.
+
+    Operators that move indices which int8 does not hold are among them.
+    """
     found: set[str] = set()
     states: set[str] = set()
     for op in graph.ops:
@@ -27,6 +33,21 @@ def carries_states(graph: Graph) -> frozenset[str]:
         if op.outputs[0] in wanted and _only_moves(op):
             found.add(op.name)
             wanted.update(op.inputs)
+    indices = whole_numbers(graph)
+    found |= {op.name for op in graph.ops if _only_moves(op) and op.outputs[0] in indices}
+    return frozenset(found)
+
+
+def whole_numbers(graph: Graph) -> frozenset[str]:
+    """The tensors of indices that need 16 bits, from where they enter to where they leave."""
+    found = {name for op in graph.ops for name in ops.family_of(op).whole_numbers(op)}
+    for op in graph.ops:
+        activations = [name for name in op.inputs if graph.tensors[name].data is None]
+        if _only_moves(op) and activations and found.issuperset(activations):
+            found.update(op.outputs)
+    for op in reversed(graph.ops):
+        if _only_moves(op) and found.issuperset(op.outputs):
+            found.update(name for name in op.inputs if graph.tensors[name].data is None)
     return frozenset(found)
 
 

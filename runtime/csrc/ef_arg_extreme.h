@@ -12,13 +12,16 @@ extern "C" {
  * not overlap `in`. */
 typedef struct ef_arg_extreme_args {
     int32_t outer;
-    int32_t axis; /* 1..256 */
+    int32_t axis; /* 1..256, or more with 16 bits */
     int32_t inner;
     int32_t flip; /* 0: the largest; -1: the smallest, as the largest of ~x */
     int32_t offset;
 } ef_arg_extreme_args;
 
 void ef_arg_extreme_s8(const ef_arg_extreme_args *a, const int8_t *in, int8_t *out);
+
+/* The same for axes of up to 2^15 elements. */
+void ef_arg_extreme_s8_s16(const ef_arg_extreme_args *a, const int8_t *in, int16_t *out);
 
 #ifdef __cplusplus
 }

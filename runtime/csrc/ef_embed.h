@@ -18,6 +18,9 @@ typedef struct ef_embed_args {
 
 void ef_embed_s8(const ef_embed_args *a, const int8_t *in, int8_t *out);
 
+/* The same for codes of 16 bits. */
+void ef_embed_s16(const ef_embed_args *a, const int16_t *in, int8_t *out);
+
 #ifdef __cplusplus
 }
 #endif
