@@ -21,6 +21,8 @@ from edgefactor.export.ops.elementwise import Sub
 from edgefactor.export.ops.family import (
     BOOLEAN,
     ONNX_FLOAT,
+    ONNX_INT32,
+    ONNX_INT64,
     Family,
     Lowering,
     Node,
@@ -29,9 +31,11 @@ from edgefactor.export.ops.family import (
     Shape,
     TfliteBuilder,
 )
+from edgefactor.export.ops.lookup import Lookup
 from edgefactor.export.ops.parts.operands import lower_operands
 from edgefactor.export.ops.table import TRUTH, Table
 
+_WHOLE = (ONNX_INT32, ONNX_INT64)
 _LESS, _EQUAL, _GREATER = 1, 2, 4
 
 
@@ -103,6 +107,10 @@ class CompareFamily(Family):
         else:
             hint = f"{node.outputs[0]}.difference"
             difference = lowering.emit(Sub, operands.tensors, shape, hint=hint)
+            if any(lowering.element_type(value) in _WHOLE for value in node.inputs):
+                # Differences of whole numbers are told apart whatever the range of the numbers.
+                fields = {"function": "clip", "low": -1.0, "high": 1.0}
+                difference = lowering.emit(Lookup, [difference], shape, hint=hint, **fields)
             expression = KINDS[kind].of_difference
             result = lowering.emit(Table, [difference], shape, expression=expression, boolean=True)
         lowering.bind(node.outputs[0], result, operands.perm)

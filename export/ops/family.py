@@ -27,8 +27,8 @@ Shape = tuple[int, ...]
 #: How an output gets its scale: from its own calibrated range, the same as the activations it is
 #: computed from, or a fixed one that the TFLite operator demands.
 OutputRule = Literal["free", "same"] | Quantization
-#: TensorProto.FLOAT, INT64 and BOOL.
-ONNX_FLOAT, ONNX_INT64, ONNX_BOOL = 1, 7, 9
+#: TensorProto.FLOAT, INT32, INT64 and BOOL.
+ONNX_FLOAT, ONNX_INT32, ONNX_INT64, ONNX_BOOL = 1, 6, 7, 9
 #: Of truth values: the codes 0 and 1.
 BOOLEAN = Quantization(scales=(1.0,))
 

@@ -9,8 +9,11 @@ from dataclasses import replace
 
 from edgefactor.export import ops
 from edgefactor.export.ir import DType, Graph, Op
+from edgefactor.export.ops.elementwise import Sub
+from edgefactor.export.ops.lookup import Lookup
 from edgefactor.export.ops.recurrent.op import Recurrent
 from edgefactor.export.ops.requantize import Requantize
+from edgefactor.pipeline.passes.neighbours import sole_consumer
 
 
 def carries_states(graph: Graph) -> frozenset[str]:
@@ -35,7 +38,19 @@ def carries_states(graph: Graph) -> frozenset[str]:
             wanted.update(op.inputs)
     indices = whole_numbers(graph)
     found |= {op.name for op in graph.ops if _only_moves(op) and op.outputs[0] in indices}
-    return frozenset(found)
+    return frozenset(found | _comparisons(graph, indices))
+
+
+def _comparisons(graph: Graph, indices: frozenset[str]) -> set[str]:
+    """Names of what finds out whether indices are a number (padding): a difference, clipped."""
+    found = set()
+    for op in graph.ops:
+        clip = sole_consumer(graph, op.outputs[0])
+        if isinstance(op, Sub) and isinstance(clip, Lookup) and clip.function == "clip":
+            reads = [name for name in op.inputs if graph.tensors[name].data is None]
+            if indices.issuperset(reads):
+                found |= {op.name, clip.name}
+    return found
 
 
 def whole_numbers(graph: Graph) -> frozenset[str]:
