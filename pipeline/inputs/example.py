@@ -198,6 +198,8 @@ def _ordered(loaded: LoadedModel, shapes: Sequence[InputShape]) -> tuple[Shape, 
                 where="--input-shape",
                 found=",".join(map(str, shape.dims)),
                 expected="1 first, for the batch, then the sizes of one input",
+                hint="A state of several layers comes with the batch first too: transpose it in "
+                "forward.",
             )
         if shape.name and shape.name not in names:
             raise OptionError(

@@ -50,7 +50,30 @@ class Delay(nn.Module):
         window = torch.cat([past, x], dim=2)
         return self.filter(window)[:, :, 0], window[:, :, 1:]
 
+class Stack(nn.Module):
+    \"\"\"Two layers with a state each.\"\"\"
+    def __init__(self):
+        super().__init__()
+        self.first = nn.GRU(6, 10, batch_first=True)
+        self.second, self.head = nn.LSTM(10, 4, batch_first=True), nn.Linear(4, 3)
+    def forward(self, x, h, g, c):
+        y, h = self.first(x, h)
+        y, (g, c) = self.second(y, (g, c))
+        return self.head(y[:, -1]), h, g, c
+
+class Layers(nn.Module):
+    \"\"\"The layers of one module, in both directions; their states are the rows of one.\"\"\"
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.GRU(6, 5, num_layers=2, bidirectional=True, batch_first=True)
+        self.head = nn.Linear(10, 3)
+    def forward(self, x, h):
+        y, h = self.layers(x, h.transpose(0, 1))
+        return self.head(y[:, -1]), h.transpose(0, 1)
+
 def gru(): return Gru()
+def stack(): return Stack()
+def layers(): return Layers()
 def lstm(): return Lstm()
 def delay(): return Delay()
 """
@@ -58,6 +81,13 @@ def delay(): return Delay()
 NETWORKS = {
     "gru": ((1, 1, 6), ("h=output1",), ("h=1,1,10",), 20),
     "lstm": ((1, 1, 6), ("h=0", "c=output2"), ("h=1,1,10", "c=1,1,10"), 40),
+    "stack": (
+        (1, 1, 6),
+        ("h=1", "g=2", "c=3"),
+        ("h=1,1,10", "g=1,1,4", "c=1,1,4"),
+        36,
+    ),
+    "layers": ((1, 1, 6), ("h=output1",), ("h=1,4,5",), 40),
     "delay": ((1, 6, 1), ("past=output1",), ("past=1,6,3",), 18),
 }
 
