@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from edgefactor.export.functions.recurrence import STATES
 from edgefactor.export.ir import Graph, Op
 from edgefactor.export.ops.recurrent.op import Recurrent
 from edgefactor.export.ops.reshape import Reshape
@@ -33,6 +34,8 @@ def keep_last_steps(graph: Graph) -> Graph:
     for layer in graph.ops:
         if not isinstance(layer, Recurrent) or not layer.every_step:
             continue
+        if layer.keeps_state and STATES[layer.cell] > 1:
+            continue  # the last row is the state of the cells
         reader = _sole_reader(graph, layer)
         view = reader if isinstance(reader, Reshape) else None
         part = _sole_reader(graph, view) if view is not None else reader

@@ -14,6 +14,7 @@ from onnx import helper, numpy_helper
 from edgefactor.errors import ModelError
 
 Shape = tuple[int, ...]
+_RECURRENT = ("GRU", "LSTM", "RNN")
 
 
 class OnnxGraph:
@@ -151,9 +152,21 @@ def static_shapes(model: onnx.ModelProto) -> dict[str, Shape]:
 def infer_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
     """The model with a shape for every value that ONNX can infer.
 
+    PyTorch's exporter notes wrong shapes for results of a recurrent layer that nothing reads; what
+    it says of those is left out.
+
     Raises:
         ModelError: If the shapes contradict each other.
     """
+    layers = (node for node in model.graph.node if node.op_type in _RECURRENT)
+    inferred = {name for node in layers for name in node.output}
+    noted = [value for value in model.graph.value_info if value.name not in inferred]
+    if len(noted) < len(model.graph.value_info):
+        copy = onnx.ModelProto()
+        copy.CopyFrom(model)
+        del copy.graph.value_info[:]
+        copy.graph.value_info.extend(noted)
+        model = copy
     try:
         return onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
     except Exception as error:

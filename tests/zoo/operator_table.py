@@ -29,7 +29,7 @@ from edgefactor.pipeline.widths.choice import can_widen
 from edgefactor.runtime.litert_runner import LiteRtRunner
 from edgefactor.runtime.tflm_runner import TflmRunner
 from tests.tools import REPOSITORY
-from tests.zoo.random_networks import OPSET, Network, SeededDraw
+from tests.zoo.networks.network import OPSET, Network, SeededDraw
 
 TABLE = REPOSITORY / "docs" / "operators.md"
 COMMAND = "python -m tests.zoo.operator_table"

@@ -29,9 +29,11 @@ from edgefactor.pipeline.widths.choice import can_widen
 from edgefactor.runtime.litert_runner import LiteRtRunner
 from edgefactor.runtime.tflm_runner import TflmRunner
 from tests.export.ops.every_runtime import Codes, check_everywhere
-from tests.zoo.random_networks import HypothesisDraw, SeededDraw, random_network
+from tests.zoo.networks.network import TOKENS, HypothesisDraw, SeededDraw
+from tests.zoo.random_networks import random_network
 from tests.zoo.side_by_side import all_codes, side_by_side
 
+INT64 = onnx.TensorProto.INT64
 #: Networks that one C program holds.
 BATCH = 40
 #: Batches of the long run: 2,000 networks.
@@ -69,15 +71,19 @@ def make_ready(model: onnx.ModelProto, seed: int) -> Ready | None:
         graph = validate(lower(infer_shapes(edited.to_model()), name="random"), "lower")
     except UnsupportedOperatorError:
         return None
+    whole = {i.name for i in model.graph.input if i.type.tensor_type.elem_type == INT64}
     feeds = [
         {
-            port.name: generator.standard_normal(port.shape).astype(np.float32)
+            port.name: generator.integers(0, TOKENS, port.shape).astype(np.float32)
+            if port.name in whole
+            else generator.standard_normal(port.shape).astype(np.float32)
             for port in graph.inputs
         }
         for _ in range(2)
     ]
     fused = fuse(graph)
-    expected = run_onnx(model, feeds[0])
+    given = {name: x.astype(np.int64) if name in whole else x for name, x in feeds[0].items()}
+    expected = run_onnx(model, given)
     found = run_onnx(write_onnx(fused), feeds[0])
     for info, wanted, array in zip(model.graph.output, expected, found, strict=True):
         assert array.shape == wanted.shape, info.name
@@ -96,10 +102,12 @@ def make_ready(model: onnx.ModelProto, seed: int) -> Ready | None:
     for port in int8.inputs:
         tensor = int8.tensors[port.tensor]
         stored = np.transpose(feeds[0][port.name], port.perm).reshape(tensor.shape)
-        codes[tensor.name] = numerics.quantize(stored, tensor.quant)
+        codes[tensor.name] = numerics.quantize(stored, tensor.quant, tensor.dtype)
         if seed % 2:
-            # Far from what was calibrated, so that results saturate.
-            codes[tensor.name] = generator.integers(-128, 128, tensor.shape).astype(np.int8)
+            # Far from what was calibrated, so that results saturate, and beyond all tables.
+            low, high = tensor.dtype.code_range
+            any_codes = generator.integers(low, high + 1, tensor.shape)
+            codes[tensor.name] = any_codes.astype(str(tensor.dtype))
     return Ready(graph=int8, codes=codes)
 
 

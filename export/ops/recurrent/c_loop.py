@@ -7,7 +7,15 @@ from dataclasses import replace
 
 import numpy as np
 
-from edgefactor.export.c_code.layer_code import Call, CSymbol, CTarget, CValue, LayerCode, Ref
+from edgefactor.export.c_code.layer_code import (
+    Call,
+    CArray,
+    CSymbol,
+    CTarget,
+    CValue,
+    LayerCode,
+    Ref,
+)
 from edgefactor.export.conv_kernels import choice as kernels
 from edgefactor.export.functions.recurrence import (
     GATES,
@@ -130,11 +138,17 @@ def recurrent_code(op: Recurrent, graph: Graph, target: CTarget) -> LayerCode:
         "every_step": int(op.every_step),
     }
     function = "ef_recurrent_states_s8" if op.keeps_state else "ef_recurrent_s8"
+    first: tuple[CArray, ...] = ()
+    states: tuple[str | Ref, ...] = op.inputs[5:]
+    if states and graph.tensors[op.inputs[5]].data is not None:
+        values = np.asarray(graph.tensors[op.inputs[5]].values, np.int16).reshape(-1)
+        first = (CArray(suffix="first_state", ctype="int16_t", data=values),)
+        states = (Ref(suffix="first_state"),)
     call = Call(
         function=function,
         struct="ef_recurrent_args",
         args=args,
-        inputs=(op.inputs[0], *op.inputs[5:]),
+        inputs=(op.inputs[0], *states),
         scratch=True,
     )
     own = (*_SOURCES, f"{function}.c", f"ef_{op.cell}_cell.c")
@@ -142,7 +156,7 @@ def recurrent_code(op: Recurrent, graph: Graph, target: CTarget) -> LayerCode:
     return LayerCode(
         calls=(call,),
         sources=tuple(dict.fromkeys(sources)),
-        arrays=(*from_input.arrays, *from_last.arrays),
+        arrays=(*from_input.arrays, *from_last.arrays, *first),
         scratch_bytes=end,
         encoding=from_last.encoding,
         bits=from_last.bits,

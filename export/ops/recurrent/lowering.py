@@ -108,16 +108,23 @@ def _gives_states(node: Node, lowering: Lowering) -> bool:
 
 def _first_state(node: Node, lowering: Lowering, direction: int) -> str:
     """The state to start from as the operator wants it, [1, vectors, 1, units]."""
-    parts = []
     units = _weights(node, lowering, 2).shape[2]
+    held: list[NDArray[np.float32] | None] = []
     for index in _INITIAL_STATES[node.op_type]:
-        if node.input(index):
+        data = lowering.constant(node.input(index)) if node.input(index) else np.zeros((2, units))
+        row = None if data is None else np.asarray(data, np.float32)[direction]
+        held.append(None if row is None else row.reshape(1, 1, 1, units))
+    known = [row for row in held if row is not None]
+    if len(known) == len(held):
+        return lowering.add_constant(np.concatenate(known, axis=1), f"{node.name}.first")
+    parts = []
+    for index, row in zip(_INITIAL_STATES[node.op_type], held, strict=True):
+        if row is not None:
+            parts.append(lowering.add_constant(row, f"{node.name}.first"))
+        else:
             count = lowering.shape(node.input(index))[0]
             whole = lowering.view(lowering.plain(node.input(index)), (1, count, 1, units))
             parts.append(_rows(lowering, whole, direction, direction + 1))
-        else:
-            zeros = np.zeros((1, 1, 1, units), np.float32)
-            parts.append(lowering.add_constant(zeros, f"{node.name}.zeros"))
     return _joined(lowering, parts, 1, (1, len(parts), 1, units))
 
 

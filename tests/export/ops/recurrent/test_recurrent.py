@@ -116,6 +116,16 @@ def test_states_in_every_runtime(tmp_path: Path) -> None:
     check_everywhere(graph, inputs, tmp_path)
 
 
+def test_a_constant_first_state(tmp_path: Path) -> None:
+    graph, inputs = table(keeps_state=True)
+    tensors = dict(graph.tensors)
+    for op in graph.ops[::2]:
+        name = op.inputs[5]
+        tensors[name] = held(name, inputs.pop(name), tensors[name].quant)
+    ports = tuple(port for port in graph.inputs if port.tensor in inputs)
+    check_everywhere(graph.edit(tensors=tensors, inputs=ports), inputs, tmp_path)
+
+
 @pytest.mark.parametrize("cell", ["gru", "lstm", "rnn"])
 def test_step_by_step_is_the_same_as_at_once(cell: str) -> None:
     """Eight steps at once, and one at a time with the state handed on."""
@@ -188,6 +198,25 @@ def test_only_the_last_result_is_kept_where_no_other_is_read() -> None:
     (layer,) = (op for op in graph.ops if isinstance(op, Recurrent))
     assert not layer.every_step
     assert graph.tensors[layer.outputs[0]].shape == (1, 1, 1, 9)
+
+
+class Cells(nn.Module):
+    """Returns the state of the cells of an LSTM alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.LSTM(6, 9, batch_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layers(x)[1][1]
+
+
+def test_cells_are_not_taken_for_the_last_result() -> None:
+    module = Cells()
+    stages = lowered(module, (1, 8, 6))
+    x = np.random.default_rng(1).standard_normal((1, 8, 6)).astype(np.float32)
+    (found,) = run_onnx(write_onnx(stages.graph), x)
+    np.testing.assert_allclose(found, module(torch.from_numpy(x)).detach().numpy(), atol=1e-5)
 
 
 def test_shared_weights_are_stored_as_indices() -> None:
