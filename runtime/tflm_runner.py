@@ -59,18 +59,24 @@ class TflmRunner(SampleRunner):
         computed = sum(stored.buffers[tensor.buffer].data is None for tensor in every)
         self.keeps_tensors = computed <= MOST_TENSORS
         config = runtime.InterpreterConfig
-        try:
-            self._interpreter = runtime.Interpreter.from_bytes(
-                content,
-                arena_size=arena_bytes,
-                intrepreter_config=config.kPreserveAllTensors
-                if self.keeps_tensors
-                else config.kAllocationRecording,
-            )
-        except RuntimeError as error:
-            raise ToolError(
-                "TensorFlow Lite Micro refuses the model", where=self.name, found=str(error)
-            ) from error
+        while True:
+            try:
+                self._interpreter = runtime.Interpreter.from_bytes(
+                    content,
+                    arena_size=arena_bytes,
+                    intrepreter_config=config.kPreserveAllTensors
+                    if self.keeps_tensors
+                    else config.kAllocationRecording,
+                )
+                break
+            except RuntimeError as error:
+                if self.keeps_tensors and computed > MOST_TENSORS // 2:
+                    # What kernels ask for as scratch may be what is too many.
+                    self.keeps_tensors = False
+                    continue
+                raise ToolError(
+                    "TensorFlow Lite Micro refuses the model", where=self.name, found=str(error)
+                ) from error
         names = [_name(tensors[index]) for index in graph.inputs]
         self._order = tuple(names)
         self.inputs = {name: self._port(index) for index, name in enumerate(names)}
