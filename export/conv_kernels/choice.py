@@ -1,13 +1,13 @@
 """Which C kernel and which weight encoding a convolution or dense layer gets, and why.
 
 ``choose_conv`` is the one place where this is decided, from the layer's shape, its integer codes,
-the target's instruction set and the policy. What the kernels are is data in ``variants``.
+the target's instruction set and the policy. What the kernels are is data, listed in ``catalogue``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,113 +15,16 @@ from numpy.typing import NDArray
 from edgefactor.errors import OptionError
 from edgefactor.export.c_code.layer_code import (
     Alternative,
-    Call,
-    CArray,
-    CSymbol,
-    CValue,
     IsaFeatures,
     LayerCode,
-    Ref,
-    ScratchChoice,
 )
-from edgefactor.export.conv_kernels.channels import (
-    PACKED_BYTES,
-    PLAIN_BYTES,
-    can_pack,
-    channel_tables,
-)
+from edgefactor.export.conv_kernels.build import Candidate, Layer, build_layer, channel_bytes
+from edgefactor.export.conv_kernels.catalogue import ALL_VARIANTS, VARIANTS
 from edgefactor.export.conv_kernels.costs import ARGS_BYTES
-from edgefactor.export.conv_kernels.digits import (
-    CONV_DIGITS_2BIT_DSP,
-    CONV_DIGITS_DSP,
-    DENSE_DIGITS_2BIT_DSP,
-    DENSE_DIGITS_DSP,
-    ROWS_DIGITS_2BIT_DSP,
-    ROWS_DIGITS_DSP,
-)
-from edgefactor.export.conv_kernels.dsp import (
-    CONV_DSP,
-    DENSE_DSP,
-    DENSE_PAIRS_DSP,
-    DEPTHWISE_DILATED_DSP,
-    DEPTHWISE_DSP,
-    DEPTHWISE_WINDOWS_DSP,
-    ROWS_DSP,
-)
-from edgefactor.export.conv_kernels.encoded import (
-    CONV_VECTORS,
-    CONV_VECTORS_DSP,
-    CONV_VECTORS_MVE,
-    DENSE_VECTORS_DSP,
-    DENSE_VECTORS_TILE_DSP,
-    ROWS_VECTORS_DSP,
-    SPARSE,
-)
-from edgefactor.export.conv_kernels.geometry import (
-    UINT16_MAX,
-    ConvGeometry,
-    ConvProof,
-    prove_ranges,
-)
-from edgefactor.export.conv_kernels.huffman import HUFFMAN_VARIANTS
-from edgefactor.export.conv_kernels.mve import (
-    CONV_MVE,
-    DENSE_2BIT_MVE,
-    DENSE_4BIT_MVE,
-    DEPTHWISE_MVE,
-)
-from edgefactor.export.conv_kernels.packing import padding_code
-from edgefactor.export.conv_kernels.portable import (
-    CONV,
-    DEPTHWISE,
-    DEPTHWISE_DILATED,
-    DEPTHWISE_WINDOWS,
-    REFERENCE,
-)
-from edgefactor.export.conv_kernels.swar import CONV_SWAR, DENSE_SUMS, DENSE_SWAR, DEPTHWISE_SWAR
-from edgefactor.export.conv_kernels.variants import Variant
+from edgefactor.export.conv_kernels.geometry import ConvGeometry, prove_ranges
 from edgefactor.export.encodings.codebook import Encoding, Int8Array, find_encodings, named_encoding
 
 __all__ = ["ConvGeometry", "choose_conv"]
-
-VARIANTS: tuple[Variant, ...] = (
-    CONV,
-    CONV_VECTORS,
-    SPARSE,
-    DEPTHWISE,
-    DEPTHWISE_WINDOWS,
-    DEPTHWISE_DILATED,
-    CONV_DSP,
-    ROWS_DSP,
-    DENSE_DSP,
-    DENSE_PAIRS_DSP,
-    DENSE_DIGITS_2BIT_DSP,
-    DENSE_DIGITS_DSP,
-    CONV_DIGITS_DSP,
-    ROWS_DIGITS_DSP,
-    CONV_DIGITS_2BIT_DSP,
-    ROWS_DIGITS_2BIT_DSP,
-    DENSE_VECTORS_DSP,
-    CONV_VECTORS_DSP,
-    ROWS_VECTORS_DSP,
-    DENSE_VECTORS_TILE_DSP,
-    CONV_VECTORS_MVE,
-    DEPTHWISE_DSP,
-    DEPTHWISE_WINDOWS_DSP,
-    DEPTHWISE_DILATED_DSP,
-    CONV_MVE,
-    DENSE_4BIT_MVE,
-    DENSE_2BIT_MVE,
-    DEPTHWISE_MVE,
-    CONV_SWAR,
-    DENSE_SWAR,
-    DENSE_SUMS,
-    DEPTHWISE_SWAR,
-    *HUFFMAN_VARIANTS,
-)
-"""What a layer may get."""
-ALL_VARIANTS = (*VARIANTS, REFERENCE)
-"""What may be asked for by name."""
 
 POLICIES = ("balanced", "speed", "size")
 DEFAULT_SCRATCH_BYTES = 8192
@@ -134,27 +37,6 @@ HUFFMAN_GAIN = 0.9
 # "size" takes the fastest of the options that need no more than a little above the least: padding
 # of a few bytes a layer is not worth several times its instructions.
 SIZE_SLACK, SIZE_SLACK_BYTES = 0.01, 48
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Candidate:
-    """An option that can be used, with what is needed to build it."""
-
-    option: Alternative
-    variant: Variant
-    encoding: Encoding
-    strip: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Layer:
-    """The numbers of one layer."""
-
-    geometry: ConvGeometry
-    codes: Int8Array
-    proof: ConvProof
-    multipliers: NDArray[np.int32]
-    shifts: NDArray[np.int8]
 
 
 def choose_conv(
@@ -201,7 +83,7 @@ def choose_conv(
     """
     if optimize not in POLICIES:
         raise OptionError("There is no such policy.", found=optimize, expected=", ".join(POLICIES))
-    layer = _Layer(
+    layer = Layer(
         geometry=geometry,
         codes=codes,
         proof=prove_ranges(geometry, codes, bias, shifts),
@@ -210,7 +92,7 @@ def choose_conv(
     )
     encodings = find_encodings(codes) if encoding is None else (named_encoding(encoding, codes),)
     considered = _distinct(_consider(layer, features, encodings, scratch_limit, optimize, kernel))
-    usable = [item for item in considered if isinstance(item, _Candidate)]
+    usable = [item for item in considered if isinstance(item, Candidate)]
     if not usable:
         raise OptionError(
             "No such kernel can run this layer.",
@@ -220,17 +102,17 @@ def choose_conv(
         )
     chosen = _best(usable, optimize)
     others = tuple(_option(item) for item in considered if item is not chosen)
-    return _build(chosen, layer, input_name, (chosen.option, *others), scratch_limit, features)
+    return build_layer(chosen, layer, input_name, (chosen.option, *others), scratch_limit, features)
 
 
 def _consider(
-    layer: _Layer,
+    layer: Layer,
     features: IsaFeatures,
     encodings: tuple[Encoding, ...],
     scratch_limit: int,
     optimize: str,
     kernel: str | None,
-) -> Iterator[_Candidate | Alternative]:
+) -> Iterator[Candidate | Alternative]:
     """Every variant with every encoding: a candidate, or an option with the reason against it."""
     named = [variant for variant in ALL_VARIANTS if variant.kernel == kernel]
     geometry = layer.geometry
@@ -259,11 +141,11 @@ def _consider(
                 yield replace(option, rejected=reason)
                 continue
             strip = variant.choose_strip(geometry, encoding, scratch_limit, STRIP_SLACK[optimize])
-            yield _Candidate(
+            yield Candidate(
                 option=replace(
                     option,
                     flash_bytes=variant.flash_bytes(geometry, encoding)
-                    + _channel_bytes(layer, variant, features) * geometry.out_c
+                    + channel_bytes(layer, variant, features) * geometry.out_c
                     + ARGS_BYTES,
                     instructions=round(
                         variant.estimate(geometry, encoding, strip)
@@ -278,36 +160,23 @@ def _consider(
 
 
 def _distinct(
-    considered: Iterable[_Candidate | Alternative],
-) -> tuple[_Candidate | Alternative, ...]:
+    considered: Iterable[Candidate | Alternative],
+) -> tuple[Candidate | Alternative, ...]:
     """One entry a kernel and encoding: figures of another of its loops are no reason against it."""
-    found: dict[tuple[str, str], _Candidate | Alternative] = {}
+    found: dict[tuple[str, str], Candidate | Alternative] = {}
     for item in considered:
         option = _option(item)
         key = option.kernel, option.encoding
-        if key not in found or isinstance(item, _Candidate):
+        if key not in found or isinstance(item, Candidate):
             found[key] = item
     return tuple(found.values())
 
 
-def _packs(variant: Variant, features: IsaFeatures) -> bool:
-    """Whether tables are packed: on targets whose best kernels all read that."""
-    return variant.packs_channels and not (features.plain_multiply or features.mve)
+def _option(item: Candidate | Alternative) -> Alternative:
+    return item.option if isinstance(item, Candidate) else item
 
 
-def _channel_bytes(layer: _Layer, variant: Variant, features: IsaFeatures) -> int:
-    """Flash of one channel's numbers; a kernel changes its bias by too little to matter here."""
-    packs = _packs(variant, features) and can_pack(
-        layer.proof.folded_bias, layer.multipliers, layer.shifts
-    )
-    return PACKED_BYTES if packs else PLAIN_BYTES
-
-
-def _option(item: _Candidate | Alternative) -> Alternative:
-    return item.option if isinstance(item, _Candidate) else item
-
-
-def _best(usable: list[_Candidate], optimize: str) -> _Candidate:
+def _best(usable: list[Candidate], optimize: str) -> Candidate:
     """The policy, in one place."""
     coded = [item for item in usable if item.encoding.lengths]
     others = [item for item in usable if not item.encoding.lengths]
@@ -327,96 +196,3 @@ def _best(usable: list[_Candidate], optimize: str) -> _Candidate:
     )
     usable = [item for item in usable if item.option.flash_bytes <= limit]
     return min(usable, key=lambda c: (c.option.instructions, c.option.flash_bytes))
-
-
-def _build(
-    chosen: _Candidate,
-    layer: _Layer,
-    input_name: str,
-    alternatives: tuple[Alternative, ...],
-    scratch_limit: int,
-    features: IsaFeatures,
-) -> LayerCode:
-    """Packs the operands and lays out the scratch of the chosen option."""
-    variant, encoding, geometry = chosen.variant, chosen.encoding, layer.geometry
-    order = variant.order(layer.codes, geometry, padding_code(encoding))
-    ctype, data = variant.pack(order, encoding)
-    decoder = variant.decoder(encoding)
-    layout = variant.scratch(geometry, encoding, chosen.strip)
-    sums = layer.codes.reshape(geometry.out_c, -1).sum(axis=1, dtype=np.int32)
-    bias = layer.proof.folded_bias - variant.input_offset * sums
-    channels = channel_tables(bias, layer.multipliers, layer.shifts, pack=_packs(variant, features))
-    arrays = [
-        CArray(suffix="weights", ctype=ctype, data=data, section="weights"),
-        *channels.arrays,
-    ]
-    choices = tuple(
-        _scratch_choice(variant, geometry, encoding, strip)
-        for strip in variant.strip_choices(geometry, encoding, scratch_limit)
-    )
-    table = variant.stored_table(order, encoding)
-    if table.size:
-        arrays.append(CArray(suffix="table", ctype="uint8_t", data=table, section="weights"))
-    weights: dict[str, CValue] = {
-        "data": Ref(suffix="weights"),
-        "table": Ref(suffix="table") if table.size else CSymbol(name="NULL"),
-        "decoder": CSymbol(name=f"&{decoder.symbol}" if decoder.symbol else "NULL"),
-        "bits": encoding.code_bits,
-        "width": encoding.width,
-        "gap_bits": encoding.gap_bits,
-    }
-    args: dict[str, CValue] = {
-        "weights": weights,
-        "bias": Ref(suffix="bias"),
-        "multiplier": Ref(suffix="multiplier"),
-        "shift": Ref(suffix="shift"),
-        "tile_offset": layout.tile_offset,
-        "strip_offset": layout.strip_offset,
-        **_strip_fields(chosen.strip),
-        **geometry.window_fields,
-        "groups": geometry.groups,
-        **geometry.range_fields,
-        "packed": channels.packed,
-    }
-    call = Call(
-        function=variant.kernel,
-        struct="ef_conv2d_args",
-        args=args,
-        inputs=(input_name,),
-        scratch=True,
-    )
-    return LayerCode(
-        calls=(call,),
-        sources=(*variant.sources, *decoder.sources),
-        arrays=tuple(arrays),
-        scratch_bytes=layout.total_bytes,
-        in_place=(0,) if variant.in_place(geometry) else (),
-        overlaps=_overlaps(variant, geometry, chosen.strip),
-        scratch_choices=choices if len(choices) > 1 else (),
-        scratch_lead=variant.scratch_lead(geometry, encoding, chosen.strip),
-        encoding=encoding.name,
-        bits=encoding.bits,
-        distinct_values=len(np.unique(layer.codes)),
-        weight_bytes=data.nbytes + table.nbytes,
-        alternatives=alternatives,
-    )
-
-
-def _strip_fields(strip: int) -> dict[str, CValue]:
-    return {"strip_pixels": min(strip, UINT16_MAX)}
-
-
-def _overlaps(variant: Variant, geometry: ConvGeometry, strip: int) -> tuple[tuple[int, int], ...]:
-    lead = variant.lead(geometry, strip)
-    return () if lead is None else ((0, lead),)
-
-
-def _scratch_choice(
-    variant: Variant, geometry: ConvGeometry, encoding: Encoding, strip: int
-) -> ScratchChoice:
-    return ScratchChoice(
-        scratch_bytes=variant.scratch(geometry, encoding, strip).total_bytes,
-        instructions=variant.estimate(geometry, encoding, strip),
-        args=_strip_fields(strip),
-        overlaps=_overlaps(variant, geometry, strip),
-    )

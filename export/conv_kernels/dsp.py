@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from math import gcd
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,19 +19,12 @@ from edgefactor.export.conv_kernels.packing import (
     o8_words,
     pair_order,
 )
-from edgefactor.export.conv_kernels.portable import (
-    DEPTHWISE,
-    plane_storage,
-    plane_work,
-    short_runs,
-    why_not_form,
-)
+from edgefactor.export.conv_kernels.portable import short_runs
 from edgefactor.export.conv_kernels.variants import (
     HEADERS,
     Variant,
     channel_blocks,
     flat_strips,
-    plane_fits_in_place,
     row_strips,
     strip_fits_in_place,
 )
@@ -46,7 +38,14 @@ PAIRS_4BIT = Decoder(
     lut_instructions=900.0,
 )
 CLAMP_SOURCES = ("ef_clamp_outputs.h", "ef_clamp_outputs.c")
-O8_SOURCES = (*HEADERS, *CLAMP_SOURCES, "ef_simd.h", "ef_o8.h", "ef_o8_block.c")
+O8_SOURCES = (
+    *HEADERS,
+    *CLAMP_SOURCES,
+    "ef_simd.h",
+    "ef_o8.h",
+    "ef_o8_channels.c",
+    "ef_o8_block.c",
+)
 STRIP_SOURCES = (*O8_SOURCES, "ef_attributes.h", "ef_gather.h", "ef_strip_loop.h", "ef_o8_expand.c")
 DENSE_SOURCES = (*O8_SOURCES, "ef_o8_expand_input.c")
 
@@ -109,7 +108,7 @@ CONV_DSP = Variant(
         mac=0.78,
         gather=2.0,
         output=13.0,
-        block=220.0,
+        block=165.0,
         strip=50.0,
         decode=O8_DECODE,
     ),
@@ -177,7 +176,7 @@ ROWS_DSP = Variant(
         mac=0.775,
         gather=2.6,
         output=17.5,
-        block=165.0,
+        block=110.0,
         strip=40.0,
         decode=O8_DECODE,
     ),
@@ -240,99 +239,3 @@ DENSE_PAIRS_DSP = replace(
     decoder=lambda encoding: PAIRS_4BIT,
     model=InstructionModel(mac=1.57, gather=2.0, output=20.0, block=25.0, decode={4: 0.0}),
 )
-
-# ---- depthwise -----------------------------------------------------------------------------------
-
-
-PLANE_WORDS = 4
-"""Words of a kernel's line that depthwise loops know; a longer one is cut (EF_PLANE_WORDS)."""
-
-
-def _along_and_across(geometry: ConvGeometry) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """(outputs, kernel, stride, dilation) along the longer side of the output, and across."""
-    columns = (geometry.out_w, geometry.k_w, geometry.stride_w, geometry.dilation_w)
-    rows = (geometry.out_h, geometry.k_h, geometry.stride_h, geometry.dilation_h)
-    return (rows, columns) if geometry.out_h > geometry.out_w else (columns, rows)
-
-
-def _reach(outputs: int, kernel: int, stride: int, dilation: int) -> int:
-    """Elements from the first one that the outputs touch to the last."""
-    return (outputs - 1) * stride + (kernel - 1) * dilation + 1
-
-
-def _plane_bytes(geometry: ConvGeometry, strip: int) -> int:
-    """The plane as int16 pairs along the longer side of the output."""
-    along, across = _along_and_across(geometry)
-    return 4 * (_reach(*along) // 2 + 1) * _reach(*across)
-
-
-def _windows_bytes(geometry: ConvGeometry, strip: int) -> int:
-    """A plane for each phase of the dilation (phases_of in the C), and paired weights."""
-    (outputs, kernel, stride, dilation), across = _along_and_across(geometry)
-    phases = dilation // gcd(dilation, stride)
-    reach = _reach(-(-outputs // phases), kernel, stride * phases // dilation, 1)
-    planes = 4 * phases * (reach // 2 + 1) * _reach(*across)
-    pairs = stride * phases == dilation
-    words = kernel // 2 + 1 if pairs else (kernel + 1) // 2
-    if across[1] == 1:
-        pieces = -(-words // PLANE_WORDS)
-        words = pieces * -(-words // pieces)
-    return planes + (8 if pairs else 4) * words * across[1]
-
-
-DEPTHWISE_SOURCES = (
-    *HEADERS,
-    *CLAMP_SOURCES,
-    "ef_simd.h",
-    "ef_plane.h",
-    "ef_plane_fill.c",
-    "ef_depthwise_planes.h",
-    "ef_directions_of.c",
-    "ef_plane_source_of.c",
-)
-
-DEPTHWISE_DSP = Variant(
-    kernel="ef_depthwise_s8_dsp",
-    sources=(*DEPTHWISE_SOURCES, "ef_plane_3x3_run.c", "ef_depthwise_s8_dsp.c"),
-    needs_dsp=True,
-    why_not=lambda geometry, proof, encoding: why_not_form(geometry, "3x3") or proof.doubled,
-    order=DEPTHWISE.order,
-    pack=DEPTHWISE.pack,
-    value_offset=0,
-    input_offset=0,
-    storage=plane_storage,
-    strips=lambda geometry, encoding: (1,),
-    strip_bytes=_plane_bytes,
-    work=plane_work,
-    decoder=DEPTHWISE.decoder,
-    model=InstructionModel(
-        mac=1.15,
-        gather=3.5,
-        output=7.0,
-        block=200.0,
-        decode=dict.fromkeys(range(1, 7), 16.0),
-    ),
-    in_place=plane_fits_in_place,
-    written=lambda geometry, strip: None,
-)
-
-DEPTHWISE_WINDOWS_DSP = replace(
-    DEPTHWISE_DSP,
-    kernel="ef_depthwise_s8_windows_dsp",
-    sources=(
-        *DEPTHWISE_SOURCES,
-        "ef_attributes.h",
-        "ef_plane_windows.h",
-        "ef_plane_windows_run.c",
-        "ef_depthwise_s8_windows_dsp.c",
-    ),
-    strip_bytes=_windows_bytes,
-    why_not=lambda geometry, proof, encoding: why_not_form(geometry, "windows") or proof.doubled,
-    model=replace(DEPTHWISE_DSP.model, mac=1.35, output=10.0, block=400.0),
-)
-DEPTHWISE_DILATED_DSP = replace(
-    DEPTHWISE_WINDOWS_DSP,
-    why_not=lambda geometry, proof, encoding: why_not_form(geometry, "dilated") or proof.doubled,
-    model=replace(DEPTHWISE_WINDOWS_DSP.model, block=1700.0),
-)
-"""The same kernel where another of its loops runs."""

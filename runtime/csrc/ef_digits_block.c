@@ -4,8 +4,5 @@ void ef_digits_begin_block(const ef_conv2d_args *a, uint32_t first_channel, uint
                            ef_o8_block *block)
 {
     ef_o8_begin_channels(a, first_channel, count, block);
-    for (uint32_t c = 0; c < EF_O8_CHANNELS; c++) {
-        block->start[c] *= 2;
-    }
     block->scale = 2 * ef_digits_step(&a->weights);
 }

@@ -40,7 +40,7 @@ typedef struct ef_o8_block {
     uint32_t interval, first_turn; /* steps of a row's turns with 2-bit digits (ef_digits_2bit.h) */
 } ef_o8_block;
 
-/* Fills channel, and start with the biases, for `count` channels from `first_channel` on; the
+/* Fills channel, and start with the doubled biases, for `count` channels from `first_channel` on; the
  * results of the rest mean nothing. */
 void ef_o8_begin_channels(const ef_conv2d_args *a, uint32_t first_channel, uint32_t count,
                           ef_o8_block *block);

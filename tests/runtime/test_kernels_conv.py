@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from edgefactor.errors import DataError, OptionError
 from edgefactor.export.c_code.layer_code import LayerCode
-from edgefactor.export.conv_kernels.choice import ALL_VARIANTS, choose_conv
+from edgefactor.export.conv_kernels.catalogue import ALL_VARIANTS
+from edgefactor.export.conv_kernels.choice import choose_conv
 from edgefactor.export.encodings.huffman_code import HEADER_BYTES, LENGTH_BYTES
 from tests.runtime.conv_cases import (
     DSP,

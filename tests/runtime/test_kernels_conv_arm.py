@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from edgefactor.export.c_code.layer_code import IsaFeatures, LayerCode
-from edgefactor.export.conv_kernels.choice import ALL_VARIANTS
+from edgefactor.export.conv_kernels.catalogue import ALL_VARIANTS
 from edgefactor.targets.catalogue import load_target
 from tests.runtime.conv_cases import cases, encoded_cases, kernels_of
 from tests.runtime.conv_firmware import Run, run_on_board, run_sanitized

@@ -7,7 +7,8 @@ import pytest
 
 from edgefactor.errors import ModelError
 from edgefactor.export.c_code.layer_code import IsaFeatures, LayerCode
-from edgefactor.export.conv_kernels.choice import VARIANTS, choose_conv
+from edgefactor.export.conv_kernels.catalogue import VARIANTS
+from edgefactor.export.conv_kernels.choice import choose_conv
 from edgefactor.export.conv_kernels.geometry import ConvGeometry, prove_ranges
 from edgefactor.export.encodings.codebook import find_encodings
 from tests.runtime.conv_cases import of_vectors, sparse, ternary, uniform
