@@ -1,7 +1,7 @@
 """Every network of examples/zoo on emulated Arm: cost, accuracy, and whether all runtimes agree.
 
     python -m benchmarks.zoo                                   # all of them
-    python -m benchmarks.zoo --write                           # and into docs/zoo.md
+    python -m benchmarks.zoo --jobs 2 --write                  # two at a time, into docs/zoo.md
     python -m benchmarks.zoo --network lenet5 --target cortex-m0plus --target cortex-m55
 
 All run on cortex-m4, the small ones on cortex-m0plus and cortex-m55 as well. Networks with a
@@ -25,7 +25,9 @@ import json
 import sys
 import tempfile
 import traceback
-from dataclasses import asdict
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import click
@@ -78,6 +80,48 @@ def write_page(rows: list[Row | Failure], page: Path) -> None:
     page.write_text(f"{above}{markdown(rows)}\n\n{duration(rows)}\n")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """What all networks of a table have in common."""
+
+    targets: tuple[str, ...]
+    samples: int
+    evaluate: int
+    shared: Path | None
+    fresh: bool
+
+
+def rows_of(network: str, run: Run) -> list[Row | Failure]:
+    """The rows of a network, measured before or now."""
+    chosen = run.targets or (USUAL if network in SMALL else USUAL[:1])
+    rows: list[Row | Failure] = []
+    with tempfile.TemporaryDirectory() as place:
+        case = None
+        for target in chosen:
+            # Accuracy is equal on every target, so it is measured on one.
+            accuracy = target == chosen[0]
+            settings = (run.samples, run.evaluate, run.shared is not None, accuracy)
+            file = row_file(network, target, settings)
+            result: Row | Failure | None = None if run.fresh else load(file)
+            if result is None:
+                case = case or find_case(network, Path(place), run.shared, run.evaluate)
+                result = attempt(case, target, run.samples, accuracy=accuracy)
+                if isinstance(result, Row):
+                    keep(result, file)
+            rows.append(result)
+            click.echo(line(result), err=True)
+    return rows
+
+
+def all_rows(networks: Sequence[str], run: Run, jobs: int) -> list[Row | Failure]:
+    """The rows of all networks, in their order; some networks at a time."""
+    if jobs == 1:
+        return [found for network in networks for found in rows_of(network, run)]
+    with ProcessPoolExecutor(jobs) as pool:
+        results = pool.map(rows_of, networks, [run] * len(networks))
+        return [found for rows in results for found in rows]
+
+
 @click.command()
 @click.option("--network", "networks", multiple=True, type=click.Choice(NAMES), default=NAMES)
 @click.option("--target", "targets", multiple=True, help="In place of the usual ones.")
@@ -86,6 +130,7 @@ def write_page(rows: list[Row | Failure], page: Path) -> None:
 @click.option("--random", "is_random", is_flag=True, help="Random weights for all.")
 @click.option("--shared", type=click.Path(path_type=Path), default=DEFAULT_FOLDER)
 @click.option("--fresh", is_flag=True, help="Measure again what was measured by the same code.")
+@click.option("--jobs", default=1, show_default=True, help="Networks at a time.")
 @click.option("--markdown", "as_markdown", is_flag=True)
 @click.option("--json", "as_json", is_flag=True)
 @click.option("--write", "into_page", is_flag=True, help="The table into docs/zoo.md.")
@@ -97,34 +142,20 @@ def main(
     is_random: bool,
     shared: Path,
     fresh: bool,
+    jobs: int,
     as_markdown: bool,
     as_json: bool,
     into_page: bool,
 ) -> None:
     """Export and check every network."""
-    data = shared if shared.is_dir() and not is_random else None
-    rows: list[Row | Failure] = []
-    for network in networks:
-        chosen = targets or (USUAL if network in SMALL else USUAL[:1])
-        files = {}
-        for target in chosen:
-            # Accuracy is equal on every target, so it is measured on one.
-            first = target == chosen[0]
-            settings = (samples, evaluate, data is not None, first)
-            files[target] = row_file(network, target, settings)
-        found = {target: None if fresh else load(path) for target, path in files.items()}
-        with tempfile.TemporaryDirectory() as place:
-            missing = [target for target in chosen if found[target] is None]
-            case = find_case(network, Path(place), data, evaluate) if missing else None
-            for target in chosen:
-                result: Row | Failure | None = found[target]
-                if result is None:
-                    assert case is not None
-                    result = attempt(case, target, samples, accuracy=target == chosen[0])
-                    if isinstance(result, Row):
-                        keep(result, files[target])
-                rows.append(result)
-                click.echo(line(result), err=True)
+    run = Run(
+        targets=targets,
+        samples=samples,
+        evaluate=evaluate,
+        shared=shared if shared.is_dir() and not is_random else None,
+        fresh=fresh,
+    )
+    rows = all_rows(networks, run, jobs)
     click.echo(duration(rows), err=True)
     if into_page:
         write_page(rows, PAGE)

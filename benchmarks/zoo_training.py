@@ -79,16 +79,22 @@ RECIPES: dict[str, Recipe] = {
     "lstm_keywords": Recipe(data="fsdd", shape=(49, 10), epochs=30, rate=5e-3),
     "transformer_kws": Recipe(data="fsdd", shape=(49, 10), epochs=10, rate=2e-3),
     "conv_autoencoder": Recipe(data="mnist", shape=(1, 32, 32), epochs=2, rate=3e-3, goal="input"),
-    "alexnet": Recipe(data="cifar10", shape=_IMAGE, epochs=4, rate=1e-3),
+    "alexnet": Recipe(data="cifar10", shape=_IMAGE, epochs=3, rate=1e-3),
     "squeezenet": Recipe(data="cifar10", shape=_IMAGE, epochs=6, rate=1.5e-3),
-    "mobilenet_v1": Recipe(data="cifar10", shape=_IMAGE, epochs=5, rate=5e-3),
+    "mobilenet_v1": Recipe(data="cifar10", shape=_IMAGE, epochs=4, rate=5e-3),
     "micronet": Recipe(data="cifar10", shape=(3, 48, 48), epochs=8, rate=5e-3),
     "efficientnet_lite": Recipe(data="cifar10", shape=(3, 48, 48), epochs=5, rate=5e-3),
     "mobilenet_v3_small": Recipe(data="cifar10", shape=(3, 64, 64), epochs=5, rate=5e-3),
-    "shift_attention_resnet": Recipe(data="cifar10", shape=_IMAGE, epochs=2, rate=5e-3, batch=32),
-    "shift_resnet": Recipe(data="cifar10", shape=_IMAGE, epochs=2, rate=5e-3, batch=32),
-    "resnext": Recipe(data="cifar10", shape=_IMAGE, epochs=2, rate=5e-3, batch=32),
-    "mobilenet_v2": Recipe(data="cifar10", shape=_IMAGE, epochs=2, rate=5e-3, batch=32),
+    "shift_attention_resnet": Recipe(
+        data="cifar10", shape=_IMAGE, epochs=2, rate=5e-3, batch=32, inputs=10_000
+    ),
+    "shift_resnet": Recipe(
+        data="cifar10", shape=_IMAGE, epochs=2, rate=5e-3, batch=32, inputs=10_000
+    ),
+    "resnext": Recipe(data="cifar10", shape=_IMAGE, epochs=2, rate=5e-3, batch=32, inputs=10_000),
+    "mobilenet_v2": Recipe(
+        data="cifar10", shape=_IMAGE, epochs=2, rate=5e-3, batch=32, inputs=10_000
+    ),
 }
 
 

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 INPUT_SHAPE = (1, 3, 32, 32)
 #: Temperature of the softmax at first and at last, and its growth with each step of training.
-FIRST, LAST, GROWTH = 6.7, 200.0, 1.0015
+FIRST, LAST, GROWTH = 6.7, 200.0, 1.005
 
 
 class ShiftAttention(nn.Module):
