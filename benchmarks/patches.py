@@ -95,7 +95,7 @@ def measured(
         with EmulatedRunner(Path(place) / C_FOLDER, target) as runner:
             order = [tensor.name for tensor in graph.activations]
             found = compare_codes(values, runner.run(rows), order)
-            figures = measure_running(runner, measure_flash(runner, sources), rows[:1])
+            figures = measure_running(runner, measure_flash(runner, sources), rows[:1], sources)
     if figures.ram is None or figures.instructions is None:
         raise RuntimeError("the emulator measured nothing")
     output = values[graph.outputs[0].tensor]

@@ -70,6 +70,14 @@ def commands() -> None:
     help="What kernels and weight encodings are chosen for.",
 )
 @click.option(
+    "--huffman",
+    type=click.Choice(config.HUFFMAN_WAYS),
+    default="auto",
+    show_default=True,
+    help="Where weights in Huffman codes are decoded: once at start-up into RAM, or tile by tile; "
+    "auto: at start-up where --ram leaves room.",
+)
+@click.option(
     "--share",
     type=SHARE,
     metavar="VALUES|auto",

@@ -30,6 +30,7 @@ from edgefactor.export.c_code.layer_code import (
 )
 from edgefactor.export.ir import DType, Graph, Op, Port, State
 from edgefactor.export.ops.slice import Slice
+from edgefactor.export.start_up import MARK_BYTES, with_start_up
 from edgefactor.export.templates import render
 
 KERNEL_FOLDER = Path(__file__).resolve().parent.parent / "runtime" / "csrc"
@@ -70,6 +71,7 @@ class CSources:
         outputs: How many outputs.
         states: How many states it keeps, which are neither.
         by_rows: Whether the input is handed over by rows and has no place in the arena.
+        prepared_bytes: RAM for weights that are decoded at start-up; 0 if none are.
     """
 
     prefix: str
@@ -82,6 +84,7 @@ class CSources:
     outputs: int
     states: int
     by_rows: bool
+    prepared_bytes: int = 0
 
 
 def weights_digest(graph: Graph) -> str:
@@ -129,6 +132,8 @@ class _Layers:
         self.names = {name: f"{prefix}_{text}" for name, text in short.items()}
         self.symbols: dict[str, tuple[str, str]] = {}
         self.printed: dict[tuple[str, bytes | str], str] = {}
+        self.prepared: dict[str, int] = {}
+        self.prepared_end = MARK_BYTES
         self.traces: list[TracePoint] = [
             TracePoint(
                 step=step,
@@ -146,9 +151,37 @@ class _Layers:
         self.symbols[symbol] = (op.name, section)
         return True
 
+    @property
+    def prepared_bytes(self) -> int:
+        """RAM for decoded weights with their mark; 0 for none."""
+        return self.prepared_end if self.prepared else 0
+
+    def _prepared(self, op: Op, symbols: Mapping[str, str]) -> tuple[list[dict[str, str]], int]:
+        """The argument of the decoder, if it is new, and where its weights lie in RAM."""
+        packed = self.code[op.name].packed
+        assert packed is not None
+        fields: dict[str, CValue] = {
+            "stream": Ref(suffix="stream"),
+            "units": Ref(suffix="units"),
+            "stream_bytes": packed.stream.nbytes,
+            "bytes": packed.size,
+            "check": CSymbol(name=f"{packed.check}u"),
+            "unit_count": len(packed.units),
+            "bits": packed.bits,
+            "fix": packed.fix,
+        }
+        body = _fields(fields, symbols)
+        symbol = f"{self.names[op.name]}_packed"
+        struct = "ef_packed"
+        if not self._once(struct, body, symbol, op, "tables"):
+            return [], self.prepared[self.printed[struct, body]]
+        self.prepared[symbol] = self.prepared_end
+        self.prepared_end += packed.ram_bytes
+        return [{"struct": struct, "symbol": symbol, "body": body}], self.prepared[symbol]
+
     def _arrays(self, op: Op) -> tuple[list[dict[str, Any]], dict[str, str]]:
         arrays, symbols = [], {}
-        for array in self.code[op.name].arrays:
+        for array in self.code[op.name].constants:
             symbol = f"{self.names[op.name]}_{array.suffix}"
             content = array.data.tobytes()
             if self._once(array.ctype, content, symbol, op, array.section):
@@ -170,7 +203,9 @@ class _Layers:
             return f"({const}int16_t *)({const}void *)({place})"
         return place
 
-    def _call(self, op: Op, call: Call, args: str, symbols: Mapping[str, str]) -> str:
+    def _call(
+        self, op: Op, call: Call, args: str, symbols: Mapping[str, str], prepared: int | None
+    ) -> str:
         typed = not call.as_bytes
         pointers = [
             symbols[name.suffix]
@@ -182,6 +217,9 @@ class _Layers:
         if call.scratch:
             offset = self.plan.scratch.get(op.name)
             pointers.append("NULL" if offset is None else f"a + {offset}")
+        if prepared is not None:
+            data = f"w + {prepared}"
+            return f"ef_conv2d_prepared({call.function}, &{args}, {data}, {', '.join(pointers)});"
         return f"{call.function}(&{args}, {', '.join(pointers)});"
 
     def _fetch(self, op: Op) -> str:
@@ -194,7 +232,11 @@ class _Layers:
     def layer(self, op: Op) -> dict[str, Any]:
         code = self.code[op.name]
         arrays, symbols = self._arrays(op)
-        args, calls = [], []
+        args: list[dict[str, str]] = []
+        calls: list[str] = []
+        prepared = None
+        if code.packed is not None:
+            args, prepared = self._prepared(op, symbols)
         if op.inputs[0] == self.graph.metadata.get(INPUT_BY_ROWS):
             calls.append(self._fetch(op))
         for index, call in enumerate(code.calls):
@@ -203,7 +245,8 @@ class _Layers:
             body = _fields(call.args, symbols)
             if self._once(call.struct, body, symbol, op, "tables"):
                 args.append({"struct": call.struct, "symbol": symbol, "body": body})
-            calls.append(self._call(op, call, self.printed[call.struct, body], symbols))
+            printed = self.printed[call.struct, body]
+            calls.append(self._call(op, call, printed, symbols, prepared))
         traces = []
         for name in op.outputs:
             point = TracePoint(
@@ -312,6 +355,8 @@ def write_c(
         normalization: Offered in the header as a helper for raw inputs, if given.
     """
     code, plan = fit_scratch(graph, CodeCache(target=target).code(graph), target)
+    if target.start_up_bytes:
+        code, plan = with_start_up(graph, code, plan, target)
     code = without_skipped(code, plan)
     fetched = graph.metadata.get(INPUT_BY_ROWS)
     for op in graph.ops:
@@ -327,13 +372,17 @@ def write_c(
     inputs = _ports(graph, graph.inputs, "input", prefix, plan, normalization)
     outputs = _ports(graph, graph.outputs, "output", prefix, plan, None)
     sources = sorted({name for layer in code.values() for name in layer.sources})
+    digest = weights_digest(graph)
     context: dict[str, Any] = {
         "model": {
             "title": c_text.comment(graph.name),
             "prefix": prefix,
             "macro": prefix.upper(),
             "version": __version__,
-            "digest": weights_digest(graph)[:16],
+            "digest": digest[:16],
+            # Never 0, which fresh memory often is.
+            "mark": f"0x{int(digest[:8], 16) | 1:08X}u",
+            "prepared_bytes": layers.prepared_bytes,
             "arena_bytes": plan.arena_bytes,
             "arena_align": ALIGNMENT,
             "input_bytes": sum(port["bytes"] for port in inputs),
@@ -350,6 +399,7 @@ def write_c(
         "states": _states(graph),
         "wide_ports": any(port["ctype"] != "int8_t" for port in (*inputs, *outputs)),
         "layers": printed,
+        "prepared": [{"symbol": name, "offset": at} for name, at in layers.prepared.items()],
     }
     files = {
         f"{prefix}.h": render("model.h.j2", **context),
@@ -370,6 +420,7 @@ def write_c(
         outputs=len(context["outputs"]),
         states=len(graph.states),
         by_rows=fetched is not None,
+        prepared_bytes=layers.prepared_bytes,
     )
 
 

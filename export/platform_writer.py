@@ -21,6 +21,7 @@ def write_platforms(
     outputs: int,
     by_rows: bool,
     states: int = 0,
+    prepared: bool = False,
 ) -> dict[str, str]:
     """Texts by path relative to the C folder.
 
@@ -31,6 +32,7 @@ def write_platforms(
         outputs: Number of its outputs.
         by_rows: Whether its input has no place in the arena.
         states: Number of states that it keeps.
+        prepared: Whether weights are decoded at start-up.
     """
     context = {
         "prefix": prefix,
@@ -41,6 +43,7 @@ def write_platforms(
         "outputs": outputs,
         "by_rows": by_rows,
         "states": states,
+        "prepared": prepared,
     }
     rendered = {
         "library.properties": "library.properties.j2",

@@ -43,7 +43,9 @@ def _choices(layer: Layer) -> Table:
     table.add_column("", no_wrap=True)
     for heading in ("encoding", "kernel"):
         table.add_column(heading, no_wrap=True)
-    for heading in ("flash", "scratch", "instructions"):
+    decoded = any(option.get("weights_ram_bytes") for option in layer.alternatives)
+    ram = ("RAM",) if decoded else ()
+    for heading in ("flash", "scratch", *ram, "instructions"):
         table.add_column(heading, justify="right", no_wrap=True)
     for place, option in enumerate(layer.alternatives):
         table.add_row(
@@ -52,6 +54,7 @@ def _choices(layer: Layer) -> Table:
             option["kernel"],
             f"{option['flash_bytes']:,}",
             f"{option.get('scratch_bytes', 0):,}",
+            *((f"{option.get('weights_ram_bytes', 0):,}",) if decoded else ()),
             f"{option['instructions']:,}",
         )
     return table

@@ -19,6 +19,7 @@ Progress = Callable[[str], None]
 
 CALIBRATION_METHODS = ("min-max", "percentile", "entropy", "mse")
 OPTIMIZE_POLICIES = ("balanced", "speed", "size")
+HUFFMAN_WAYS = ("auto", "start-up", "tile", "none")
 MOST_SHARED_VALUES = 64
 ACTIVATION_WIDTHS = ("auto", "int8", "int16")
 MICRONET_TASKS = ("cifar10", "cifar100", "imagenet")
@@ -104,6 +105,9 @@ class ExportOptions(ModelOptions):
         activations: One of `ACTIVATION_WIDTHS`: "auto" takes 16 bits where the calibration shows
             that 8 bits lose too much, "int16" wherever an operator can.
         optimize: One of `OPTIMIZE_POLICIES`.
+        huffman: One of `HUFFMAN_WAYS`: where weights in Huffman codes are decoded. "auto": at
+            start-up into what ``ram_bytes`` leaves, if it is given, and by tile where ``optimize``
+            is "size"; "start-up": into what the RAM leaves, given or the target's own.
         share: Distinct weight values to leave in each layer, 2 to 64; "auto" for what the flash
             budget asks for; None to share nothing.
         share_vectors: Weights per vector, 2, 4 or 8, of which each layer gets at most 256; None for
@@ -131,6 +135,7 @@ class ExportOptions(ModelOptions):
     calibration_method: str | None = None
     activations: str = "auto"
     optimize: str = "balanced"
+    huffman: str = "auto"
     share: int | Literal["auto"] | None = None
     share_vectors: int | None = None
     bits: int | None = None
@@ -150,6 +155,7 @@ class ExportOptions(ModelOptions):
         _one_of("--calibration-method", self.calibration_method, (None, *CALIBRATION_METHODS))
         _one_of("--activations", self.activations, ACTIVATION_WIDTHS)
         _one_of("--optimize", self.optimize, OPTIMIZE_POLICIES)
+        _one_of("--huffman", self.huffman, HUFFMAN_WAYS)
         if self.name is not None and not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,62}", self.name):
             raise OptionError(
                 "The name must be usable as a C prefix",

@@ -13,6 +13,7 @@ from edgefactor.export.c_writer import Normalization as CNormalization
 from edgefactor.pipeline.calibrate import DEFAULT_METHOD
 from edgefactor.pipeline.checking.checks import Limits
 from edgefactor.pipeline.config import ExportOptions, Normalization
+from edgefactor.pipeline.memory_fit import start_up_budget
 from edgefactor.targets.description import Target
 
 _PACKAGES = (
@@ -56,6 +57,8 @@ def recorded(options: ExportOptions, target: Target) -> dict[str, Any]:
         },
         "activations": options.activations,
         "optimize": options.optimize,
+        "huffman": options.huffman,
+        "start_up_bytes": start_up_budget(options, limits.ram_bytes),
         "share": options.share,
         "share_vectors": options.share_vectors,
         "bits": options.bits,

@@ -119,7 +119,10 @@ class Flash:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ram:
-    """RAM in bytes: measured in the emulator, and what was planned. None where not measured."""
+    """RAM in bytes: measured in the emulator, and what was planned. None where not measured.
+
+    ``weights`` is what weights take that are decoded at start-up: known, not measured.
+    """
 
     arena: int | None
     stack: int | None
@@ -127,6 +130,7 @@ class Ram:
     total: int | None
     planned_arena: int
     arena_lower_bound: int
+    weights: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,6 +170,7 @@ class Report:
     notes: tuple[str, ...] = ()
     stripes: Mapping[str, Any] | None = None
     activations: Mapping[str, Any] | None = None
+    start_up_instructions: int | None = None
 
     @property
     def ok(self) -> bool:
@@ -193,6 +198,7 @@ class Report:
                 "arena": self.ram.arena,
                 "stack": self.ram.stack,
                 "static": self.ram.static,
+                "weights": self.ram.weights,
                 "total": self.ram.total,
                 "planned": {
                     "arena": self.ram.planned_arena,
@@ -202,6 +208,7 @@ class Report:
             },
             "instructions": {
                 "per_inference": self.instructions,
+                "start_up": self.start_up_instructions,
                 "layers": [
                     {"name": layer.name, "count": layer.instructions}
                     for layer in self.layers
@@ -270,6 +277,7 @@ def from_dict(data: Mapping[str, Any]) -> Report:
             total=ram["total"],
             planned_arena=ram["planned"]["arena"],
             arena_lower_bound=ram["planned"]["arena_lower_bound"],
+            weights=ram.get("weights", 0),
         ),
         instructions=data["instructions"]["per_inference"],
         gates=tuple(Gate(**entry) for entry in data["gates"]),
@@ -278,6 +286,7 @@ def from_dict(data: Mapping[str, Any]) -> Report:
         notes=tuple(data["notes"]),
         stripes=ram.get("stripes"),
         activations=data.get("activations"),
+        start_up_instructions=data["instructions"].get("start_up"),
     )
 
 

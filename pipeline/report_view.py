@@ -198,6 +198,10 @@ def _footprint(report: Report) -> Table:
         ("  static", ram.static, None),
         ("instructions per inference", report.instructions, None),
     )
+    if ram.weights:
+        weights = ("  weights decoded at start-up", ram.weights, ram.weights)
+        rows = (*rows[:6], weights, *rows[6:])
+        rows = (*rows, ("instructions at start-up", report.start_up_instructions, None))
     for name, measured, planned in rows:
         table.add_row(name, _count(measured), "" if planned is None else _count(planned))
     return table

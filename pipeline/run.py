@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import onnx
 
@@ -103,7 +105,7 @@ def export(options: ExportOptions, progress: Progress = lambda _: None) -> Repor
     stages = float_stages(loaded, example, prefix, progress, states)
     int8 = quantized(stages.graph, data.calibration, options, progress)
     limits = Limits.of_export(options, target)
-    c_target = _c_target(target, options.optimize, limits.ram_bytes)
+    c_target = _c_target(target, recorded(options, target))
     if options.share == "auto":
         samples = calibration_samples(stages.graph, data.calibration)
         int8 = fit_flash(
@@ -135,7 +137,7 @@ def export(options: ExportOptions, progress: Progress = lambda _: None) -> Repor
             Subject(folder=folder, graph=int8, sources=sources, target=target),
             data.evaluation,
             float_outputs,
-            _extent(options, limits),
+            _extent(options, limits, options.huffman),
             findings,
             progress,
         )
@@ -165,7 +167,7 @@ def check(options: CheckOptions, progress: Progress = lambda _: None) -> Report:
     )
     sources = write_c(
         int8,
-        _c_target(target, str(facts["optimize"]), int(facts["ram_bytes"])),
+        _c_target(target, facts),
         prefix=str(facts["name"]),
         normalization=c_normalization(opened.normalization),
     )
@@ -184,20 +186,29 @@ def check(options: CheckOptions, progress: Progress = lambda _: None) -> Report:
         Subject(folder=folder, graph=int8, sources=sources, target=target),
         data,
         outputs,
-        _extent(options, limits),
+        _extent(options, limits, str(facts.get("huffman", "auto"))),
         findings,
         progress,
     )
 
 
-def _extent(options: ExportOptions | CheckOptions, limits: Limits) -> Extent:
+def _extent(options: ExportOptions | CheckOptions, limits: Limits, huffman: str) -> Extent:
     emulated = options.emulated_samples if options.emulate else 0
-    return Extent(samples=options.samples, emulated_samples=emulated, limits=limits)
+    return Extent(
+        samples=options.samples, emulated_samples=emulated, limits=limits, huffman=huffman
+    )
 
 
-def _c_target(target: Target, optimize: str, ram_bytes: int) -> CTarget:
-    features = IsaFeatures(dsp=target.dsp, mve=target.mve, unaligned=target.unaligned)
-    return CTarget(features=features, optimize=optimize, arena_bytes=arena_budget(ram_bytes))
+def _c_target(target: Target, facts: Mapping[str, Any]) -> CTarget:
+    """What the C is written for, from the options as a manifest keeps them."""
+    return CTarget(
+        features=IsaFeatures(dsp=target.dsp, mve=target.mve, unaligned=target.unaligned),
+        optimize=str(facts["optimize"]),
+        arena_bytes=arena_budget(int(facts["ram_bytes"])),
+        # Bundles of earlier versions have neither.
+        huffman=str(facts.get("huffman", "auto")),
+        start_up_bytes=int(facts.get("start_up_bytes", 0)),
+    )
 
 
 def _linked(graph: Graph, c_target: CTarget, target: Target) -> tuple[int, int] | None:
@@ -240,6 +251,7 @@ def write_sources(folder: Path, sources: CSources, target: Target) -> None:
         outputs=sources.outputs,
         by_rows=sources.by_rows,
         states=sources.states,
+        prepared=sources.prepared_bytes > 0,
     )
     for name, path in support_files(target).items():
         texts[name] = path.read_text(encoding="utf-8")

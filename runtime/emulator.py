@@ -8,7 +8,7 @@ from pathlib import Path
 
 from edgefactor.errors import TargetError, ToolError
 from edgefactor.runtime.exchange import Mode, Samples
-from edgefactor.runtime.results import InstructionCount, StepInstructions, TouchedMemory
+from edgefactor.runtime.results import InstructionCount, StartUp, StepInstructions, TouchedMemory
 from edgefactor.runtime.toolchain import run
 from edgefactor.runtime.tracing import TracingRunner
 from edgefactor.targets.description import Board, Target
@@ -115,6 +115,29 @@ class EmulatedRunner(TracingRunner):
             if count is not None:
                 return count
         raise ToolError("an inference is too long for the board's timer", where=self.name)
+
+    def start_up(self, inputs: Samples) -> StartUp:
+        """Count what decoding the weights at start-up takes; nothing where none are decoded.
+
+        Args:
+            inputs: At least one sample, which is not looked at.
+
+        Raises:
+            ToolError: As in ``instructions``.
+        """
+        for shift in (EXACT_SHIFT, LONG_SHIFT):
+            self._shift = shift
+            try:
+                words = self.ask(Mode.START_UP, inputs[:1], traced=False).words()
+            finally:
+                self._shift = None
+            clock = _Clock(self.board, shift, self.name)
+            empty = clock.calibrate(words)
+            ticks, wrapped, stack_bytes = words[4:7]
+            if not wrapped:
+                instructions = max(0, clock.instructions(ticks) - empty)
+                return StartUp(instructions=instructions, stack_bytes=stack_bytes)
+        raise ToolError("decoding weights is too long for the board's timer", where=self.name)
 
     def _count(self, inputs: Samples, clock: _Clock) -> InstructionCount | None:
         """Count with one clock; None when the timer wrapped round."""

@@ -33,6 +33,7 @@ class Mode(enum.IntEnum):
     MEMORY = 2
     COUNT = 3
     STEPS = 4
+    START_UP = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,6 +28,9 @@ SHF_ALLOC = 2
 ARENA_SYMBOL = "ef_firmware_arena"
 """The arena in targets/support/main.c."""
 
+WEIGHTS_SYMBOL = "ef_firmware_weights"
+"""Weights decoded at start-up, there too."""
+
 KERNEL_PREFIX = "ef_"
 """Of the files in runtime/csrc, and of their public functions."""
 
@@ -44,6 +47,9 @@ STACK_SECTION = ".stack"
 
 BSS_ALIGNMENT = 8
 """To which targets/support/sections.ld rounds the end of .bss."""
+
+BLOCK_ALIGNMENT = 16
+"""Of arena and weights in targets/support/main.c."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,14 +119,25 @@ def ram_use(elf: Path, touched: TouchedMemory) -> RamUse:
     cleared_bytes = sum(
         section.size_bytes for section in image.cleared if section.name != STACK_SECTION
     )
-    # The section's end is rounded up: what that adds to the arena is no variable.
-    arena_bytes = -(-image.objects[ARENA_SYMBOL] // BSS_ALIGNMENT) * BSS_ALIGNMENT
+    # The section's end is rounded up, and the weights begin at a multiple of 16: what that adds to
+    # the two is no variable.
+    arena_bytes = _rounded(image.objects[ARENA_SYMBOL], BSS_ALIGNMENT)
+    weights_bytes = image.objects.get(WEIGHTS_SYMBOL, 0)
+    if weights_bytes:
+        arena_bytes = _rounded(arena_bytes, BLOCK_ALIGNMENT)
+    blocks_bytes = arena_bytes + _rounded(weights_bytes, BLOCK_ALIGNMENT)
+    others = max(0, cleared_bytes - blocks_bytes) + image.initialized_bytes
     return RamUse(
         arena_planned_bytes=touched.arena_planned_bytes,
         arena_bytes=touched.arena_end_byte,
         stack_bytes=touched.stack_bytes,
-        static_bytes=cleared_bytes + image.initialized_bytes - arena_bytes,
+        static_bytes=others,
+        weights_bytes=weights_bytes,
     )
+
+
+def _rounded(size: int, alignment: int) -> int:
+    return -(-size // alignment) * alignment
 
 
 def _read(elf: Path) -> _Image:
@@ -188,6 +205,9 @@ def _kernel_sources(image: ELFFile) -> dict[str, int]:
         elif kind in ("STT_FUNC", "STT_OBJECT") and symbol.entry.st_size:
             local = symbol.entry.st_info.bind == "STB_LOCAL"
             source = file if local else files.get(symbol.name, f"{symbol.name}.c")
-            if source.startswith(KERNEL_PREFIX) and symbol.name != ARENA_SYMBOL:
+            if source.startswith(KERNEL_PREFIX) and symbol.name not in (
+                ARENA_SYMBOL,
+                WEIGHTS_SYMBOL,
+            ):
                 sizes[source] = sizes.get(source, 0) + int(symbol.entry.st_size)
     return sizes

@@ -64,6 +64,19 @@ class InstructionCount:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StartUp:
+    """What decoding the weights once takes; they are not instructions of an inference.
+
+    Attributes:
+        instructions: Of ``NAME_prepare``.
+        stack_bytes: Depth of the stack below its caller.
+    """
+
+    instructions: int
+    stack_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SectionSize:
     """A section of a linked image."""
 
@@ -131,15 +144,18 @@ class RamUse:
         arena_planned_bytes: The arena's size as the model's header states it.
         arena_bytes: The part of the arena that was written.
         stack_bytes: Depth of the stack below the caller of the model.
-        static_bytes: Variables of the minimal firmware beside arena and stack.
+        static_bytes: Variables of the minimal firmware beside arena, weights and stack.
+        weights_bytes: Weights that are decoded at start-up.
     """
 
     arena_planned_bytes: int
     arena_bytes: int
     stack_bytes: int
     static_bytes: int
+    weights_bytes: int = 0
 
     @property
     def total_bytes(self) -> int:
-        """Arena as planned (the caller provides all of it), stack and variables."""
-        return self.arena_planned_bytes + self.stack_bytes + self.static_bytes
+        """Arena as planned (the caller provides all of it), weights, stack and variables."""
+        variables = self.weights_bytes + self.static_bytes
+        return self.arena_planned_bytes + self.stack_bytes + variables

@@ -37,11 +37,16 @@ FIELDS: dict[str, Any] = {
         "arena": MAYBE_INT,
         "stack": MAYBE_INT,
         "static": MAYBE_INT,
+        "weights": int,
         "total": MAYBE_INT,
         "planned": {"arena": int, "arena_lower_bound": int},
         "stripes": (dict, type(None)),
     },
-    "instructions": {"per_inference": MAYBE_INT, "layers": [{"name": str, "count": int}]},
+    "instructions": {
+        "per_inference": MAYBE_INT,
+        "start_up": MAYBE_INT,
+        "layers": [{"name": str, "count": int}],
+    },
     "parity": [
         {
             "rung": str,
@@ -92,6 +97,7 @@ FIELDS: dict[str, Any] = {
                     "flash_bytes": NUMBER,
                     "instructions": NUMBER,
                     "scratch_bytes": int,
+                    "weights_ram_bytes": int,
                 }
             ],
             "rejected": [{"encoding": str, "kernel": str, "reason": str}],

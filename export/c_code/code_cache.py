@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field, fields, replace
 
 from edgefactor.export import ops
@@ -43,15 +43,7 @@ class CodeCache:
         names, code = self.made[key]
         if names == op.inputs:
             return code
-        renamed = dict(zip(names, op.inputs, strict=True))
-        calls = tuple(
-            replace(
-                call,
-                inputs=tuple(renamed[n] if isinstance(n, str) else n for n in call.inputs),
-            )
-            for call in code.calls
-        )
-        return replace(code, calls=calls)
+        return _renamed(code, dict(zip(names, op.inputs, strict=True)))
 
     def _key(self, op: Op, graph: Graph) -> Hashable:
         attributes = tuple(getattr(op, f.name) for f in fields(op) if f.name not in _NAMES)
@@ -63,3 +55,13 @@ class CodeCache:
         # Which inputs are the same tensor matters too.
         same = tuple(op.inputs.index(name) for name in op.inputs)
         return type(op), attributes, facts, same, self.target.encoding_of(op.name)
+
+
+def _renamed(code: LayerCode, names: Mapping[str, str]) -> LayerCode:
+    """The same layer with other inputs, and what it could be instead."""
+    calls = tuple(
+        replace(call, inputs=tuple(names[n] if isinstance(n, str) else n for n in call.inputs))
+        for call in code.calls
+    )
+    offers = tuple(_renamed(offer, names) for offer in code.at_start)
+    return replace(code, calls=calls, at_start=offers)

@@ -12,6 +12,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from edgefactor.export.encodings.start_up_code import PackedBytes
+
 Section = Literal["weights", "tables"]
 #: Between the name of a layer and the number of a stripe of it (``export/arena/stripes.py``).
 STRIPE_MARK = "@"
@@ -48,12 +50,22 @@ class CTarget:
         optimize: "speed", "size" or "balanced": what to give up last.
         encodings: Encoding forced for a layer, by its name; others are chosen by the cost model.
         arena_bytes: What the arena may take, if that can be had; 0 for no limit.
+        huffman: "auto"; "start-up", "tile": only this way; "none": no Huffman codes.
+        start_up_bytes: What the arena and weights that are decoded at start-up may take together; 0
+            for no such weights.
     """
 
     features: IsaFeatures = field(default_factory=IsaFeatures)
     optimize: str = "balanced"
     encodings: Mapping[str, str] = field(default_factory=dict)
     arena_bytes: int = 0
+    huffman: str = "auto"
+    start_up_bytes: int = 0
+
+    @property
+    def tile_huffman(self) -> bool:
+        """Whether Huffman codes that are decoded by tile may be chosen."""
+        return self.huffman in ("auto", "tile")
 
     def encoding_of(self, layer: str) -> str | None:
         """The encoding forced for a layer; the stripes of one layer share its weights."""
@@ -134,6 +146,7 @@ class Alternative:
         flash_bytes: Estimate: weights, table, decoder's code, channel parameters.
         instructions: Estimate for one call.
         scratch_bytes: RAM beside input and output.
+        weights_ram_bytes: RAM that holds the weights from start-up on.
         rejected: Why it cannot be used here; empty if it can.
     """
 
@@ -143,6 +156,7 @@ class Alternative:
     flash_bytes: int
     instructions: int
     scratch_bytes: int = 0
+    weights_ram_bytes: int = 0
     rejected: str = ""
 
 
@@ -190,6 +204,9 @@ class LayerCode:
         distinct_values: Number of distinct weight codes.
         weight_bytes: Stored weights with their codebook, in bytes.
         alternatives: What else the cost model weighed.
+        packed: The weights as Huffman codes that are decoded at start-up; the call's ``weights``
+            then have no data. None if it reads them where they lie in flash.
+        at_start: What the layer could be instead, with ``packed``; see ``export/start_up.py``.
     """
 
     calls: tuple[Call, ...]
@@ -207,11 +224,27 @@ class LayerCode:
     distinct_values: int = 0
     weight_bytes: int = 0
     alternatives: tuple[Alternative, ...] = ()
+    packed: PackedBytes | None = None
+    at_start: tuple[LayerCode, ...] = ()
 
     @property
     def is_alias(self) -> bool:
         """Whether nothing runs: the output is the input's memory."""
         return not self.calls
+
+    @property
+    def constants(self) -> tuple[CArray, ...]:
+        """All constant data, packed weights among them."""
+        if self.packed is None:
+            return self.arrays
+        packed = {"stream": self.packed.stream, "units": self.packed.units}
+        return (
+            *(
+                CArray(suffix=suffix, ctype="uint8_t", data=data, section="weights")
+                for suffix, data in packed.items()
+            ),
+            *self.arrays,
+        )
 
     @property
     def least_scratch(self) -> LayerCode:

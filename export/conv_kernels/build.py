@@ -28,6 +28,9 @@ from edgefactor.export.conv_kernels.geometry import UINT16_MAX, ConvGeometry, Co
 from edgefactor.export.conv_kernels.packing import padding_code
 from edgefactor.export.conv_kernels.variants import Variant
 from edgefactor.export.encodings.codebook import Encoding, Int8Array
+from edgefactor.export.encodings.start_up_code import PackedBytes
+
+START_UP_SOURCES = ("ef_prepared.h", "ef_conv2d_prepared.c", "ef_unpack.h", "ef_unpack.c")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -64,6 +67,13 @@ def channel_bytes(layer: Layer, variant: Variant, features: IsaFeatures) -> int:
     return PACKED_BYTES if packs else PLAIN_BYTES
 
 
+def weights_as_read(item: Candidate, layer: Layer) -> tuple[str, NDArray[np.integer]]:
+    """C type and elements of the weights as a kernel reads them."""
+    variant, encoding = item.variant, item.encoding
+    order = variant.order(layer.codes, layer.geometry, padding_code(encoding))
+    return variant.pack(order, encoding)
+
+
 def build_layer(
     chosen: Candidate,
     layer: Layer,
@@ -71,8 +81,19 @@ def build_layer(
     alternatives: tuple[Alternative, ...],
     scratch_limit: int,
     features: IsaFeatures,
+    packed: PackedBytes | None = None,
 ) -> LayerCode:
-    """Packs the operands and lays out the scratch of the chosen option."""
+    """Packs the operands and lays out the scratch of the chosen option.
+
+    Args:
+        chosen: The option.
+        layer: What it is for.
+        input_name: Graph tensor that the call reads.
+        alternatives: The option, and what else was considered.
+        scratch_limit: As in ``choose_conv``.
+        features: What the target offers.
+        packed: The weights in Huffman codes, if they are decoded at start-up.
+    """
     variant, encoding, geometry = chosen.variant, chosen.encoding, layer.geometry
     order = variant.order(layer.codes, geometry, padding_code(encoding))
     ctype, data = variant.pack(order, encoding)
@@ -81,10 +102,9 @@ def build_layer(
     sums = layer.codes.reshape(geometry.out_c, -1).sum(axis=1, dtype=np.int32)
     bias = layer.proof.folded_bias - variant.input_offset * sums
     channels = channel_tables(bias, layer.multipliers, layer.shifts, pack=_packs(variant, features))
-    arrays = [
-        CArray(suffix="weights", ctype=ctype, data=data, section="weights"),
-        *channels.arrays,
-    ]
+    arrays = [*channels.arrays]
+    if packed is None:
+        arrays.insert(0, CArray(suffix="weights", ctype=ctype, data=data, section="weights"))
     choices = tuple(
         _scratch_choice(variant, geometry, encoding, strip)
         for strip in variant.strip_choices(geometry, encoding, scratch_limit)
@@ -93,7 +113,7 @@ def build_layer(
     if table.size:
         arrays.append(CArray(suffix="table", ctype="uint8_t", data=table, section="weights"))
     weights: dict[str, CValue] = {
-        "data": Ref(suffix="weights"),
+        "data": Ref(suffix="weights") if packed is None else CSymbol(name="NULL"),
         "table": Ref(suffix="table") if table.size else CSymbol(name="NULL"),
         "decoder": CSymbol(name=f"&{decoder.symbol}" if decoder.symbol else "NULL"),
         "bits": encoding.code_bits,
@@ -122,18 +142,19 @@ def build_layer(
     )
     return LayerCode(
         calls=(call,),
-        sources=(*variant.sources, *decoder.sources),
+        sources=(*variant.sources, *decoder.sources, *(START_UP_SOURCES if packed else ())),
         arrays=tuple(arrays),
         scratch_bytes=layout.total_bytes,
         in_place=(0,) if variant.in_place(geometry) else (),
         overlaps=_overlaps(variant, geometry, chosen.strip),
         scratch_choices=choices if len(choices) > 1 else (),
         scratch_lead=variant.scratch_lead(geometry, encoding, chosen.strip),
-        encoding=encoding.name,
+        encoding=chosen.option.encoding,
         bits=encoding.bits,
         distinct_values=len(np.unique(layer.codes)),
-        weight_bytes=data.nbytes + table.nbytes,
+        weight_bytes=(packed.stored_bytes if packed else data.nbytes) + table.nbytes,
         alternatives=alternatives,
+        packed=packed,
     )
 
 

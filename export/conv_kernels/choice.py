@@ -6,6 +6,7 @@ the target's instruction set and the policy. What the kernels are is data, liste
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
@@ -18,6 +19,8 @@ from edgefactor.export.c_code.layer_code import (
     IsaFeatures,
     LayerCode,
 )
+from edgefactor.export.conv_kernels.at_start import PREFIX as START_UP_PREFIX
+from edgefactor.export.conv_kernels.at_start import at_start
 from edgefactor.export.conv_kernels.build import Candidate, Layer, build_layer, channel_bytes
 from edgefactor.export.conv_kernels.catalogue import ALL_VARIANTS, VARIANTS
 from edgefactor.export.conv_kernels.costs import ARGS_BYTES
@@ -52,6 +55,8 @@ def choose_conv(
     encoding: str | None = None,
     kernel: str | None = None,
     scratch_limit: int = DEFAULT_SCRATCH_BYTES,
+    by_tile: bool = True,
+    start_up: bool = False,
 ) -> LayerCode:
     """Chooses kernel and encoding of a convolution or dense layer.
 
@@ -67,10 +72,14 @@ def choose_conv(
             instructions; "speed" the fewest instructions; "balanced" the least flash that costs no
             more than 2.5 times the fewest instructions. Only "size" takes Huffman codes, where they
             save a tenth, or who asks for them: they are decoded again for every strip.
-        encoding: Only this encoding; None lets the cost model choose.
+        encoding: Only this encoding, with "huffman-" in front of its name in Huffman codes that are
+            decoded at start-up; None lets the cost model choose.
         kernel: Only this C function; None lets the cost model choose.
         scratch_limit: Scratch in bytes that may be used to be faster; less is taken where that
             costs next to nothing. A kernel that needs more to work at all still gets it.
+        by_tile: Whether Huffman codes that are decoded tile by tile may be chosen.
+        start_up: Whether to offer, in ``at_start``, what the layer could be with weights that are
+            decoded once.
 
     Returns:
         The kernel's call, constants and memory. ``alternatives`` holds everything that was
@@ -90,7 +99,11 @@ def choose_conv(
         multipliers=multipliers.astype(np.int32),
         shifts=shifts.astype(np.int8),
     )
-    encodings = find_encodings(codes) if encoding is None else (named_encoding(encoding, codes),)
+    if encoding is None:
+        found = find_encodings(codes)
+        encodings = tuple(item for item in found if by_tile or not item.lengths)
+    else:
+        encodings = (named_encoding(encoding.removeprefix(START_UP_PREFIX), codes),)
     considered = _distinct(_consider(layer, features, encodings, scratch_limit, optimize, kernel))
     usable = [item for item in considered if isinstance(item, Candidate)]
     if not usable:
@@ -100,9 +113,34 @@ def choose_conv(
             expected="; ".join(f"{o.kernel}: {o.rejected}" for o in map(_option, considered))
             or "a kernel that reads the encoding",
         )
+    if encoding is not None and encoding.startswith(START_UP_PREFIX):
+        return _decoded(usable, layer, input_name, scratch_limit, features)
     chosen = _best(usable, optimize)
     others = tuple(_option(item) for item in considered if item is not chosen)
-    return build_layer(chosen, layer, input_name, (chosen.option, *others), scratch_limit, features)
+    options = (chosen.option, *others)
+    code = build_layer(chosen, layer, input_name, options, scratch_limit, features)
+    if not start_up or encoding is not None or kernel is not None:
+        return code
+    offers = at_start(usable, layer, input_name, scratch_limit, features)
+    return replace(code, at_start=offers)
+
+
+def _decoded(
+    usable: list[Candidate],
+    layer: Layer,
+    input_name: str,
+    scratch_limit: int,
+    features: IsaFeatures,
+) -> LayerCode:
+    """Decoded at start-up because it was asked for, whatever it takes."""
+    offers = at_start(usable, layer, input_name, scratch_limit, features, most_stored=math.inf)
+    if not offers:
+        raise OptionError(
+            "The weights cannot be decoded at start-up.",
+            found="codes by tile, or bytes that are all different",
+            expected=f"{START_UP_PREFIX}raw, {START_UP_PREFIX}codebook and others",
+        )
+    return offers[0]
 
 
 def _consider(

@@ -23,7 +23,9 @@ from edgefactor.export.c_code.layer_code import (
     LayerCode,
     Ref,
 )
+from edgefactor.export.conv_kernels.choice import HUFFMAN_GAIN
 from edgefactor.export.conv_kernels.geometry import ConvGeometry, prove_ranges
+from edgefactor.export.conv_kernels.huffman import NAME as BY_TILE
 from edgefactor.export.encodings.codebook import Int8Array
 
 NAME = "sparse16"
@@ -141,6 +143,7 @@ def prefer_sparse(
         distinct_values=len(np.unique(codes)),
         weight_bytes=pairs.nbytes + counts.nbytes,
         alternatives=(option, *dense.alternatives),
+        at_start=dense.at_start,
     )
 
 
@@ -177,7 +180,9 @@ def _is_better(option: Alternative, others: tuple[Alternative, ...], optimize: s
     if optimize == "speed":
         return option.instructions < chosen.instructions
     if optimize == "size":
-        return option.flash_bytes < chosen.flash_bytes
+        # Codes by tile, which are slow, must save as much as beside any other encoding.
+        gain = HUFFMAN_GAIN if chosen.encoding == BY_TILE else 1.0
+        return gain * option.flash_bytes < chosen.flash_bytes
     limit = _BALANCED_SLOWDOWN * min(*usable, option.instructions)
     if chosen.instructions > limit:
         return True

@@ -1,6 +1,6 @@
 """Weight encodings: how the int8 codes of a weight tensor lie in flash.
 
-The format is docs/weight-format.md, version 3; its decoder in C is ``runtime/csrc/ef_weights.h``.
+The format is docs/weight-format.md, version 4; its decoder in C is ``runtime/csrc/ef_weights.h``.
 An encoding is found from the integer codes themselves, so a model that any tool has clustered
 compresses too. Codebooks and their index streams follow Deep Compression (arXiv 1510.00149).
 """
@@ -43,7 +43,7 @@ __all__ = [
     "uniform_encoding",
 ]
 
-WEIGHT_FORMAT_VERSION = 3
+WEIGHT_FORMAT_VERSION = 4
 MAX_INDEX_BITS = 6
 DIGIT_BITS = (2, 4)
 

@@ -416,6 +416,8 @@ class ConvFamily(Family):
             features=target.features,
             optimize=target.optimize,
             encoding=None if encoding == sparse_conv.NAME else encoding,
+            by_tile=target.tile_huffman,
+            start_up=target.start_up_bytes > 0,
         )
         return sparse_conv.prefer_sparse(
             dense,

@@ -19,7 +19,7 @@ from edgefactor.pipeline.checking import footprint, ladder
 from edgefactor.pipeline.checking.evaluate import NO_ACCURACY, measure_accuracy
 from edgefactor.pipeline.config import ExportOptions, Progress
 from edgefactor.pipeline.inputs.data import Dataset
-from edgefactor.pipeline.memory_fit import stripe_notes
+from edgefactor.pipeline.memory_fit import start_up_notes, stripe_notes
 from edgefactor.pipeline.report import Accuracy, Gate, Report
 from edgefactor.pipeline.sharing_at_export.flash_budget import flash_notes
 from edgefactor.pipeline.widths.choice import recorded_widths
@@ -71,11 +71,13 @@ class Extent:
         samples: Inputs compared on each rung that runs on this computer.
         emulated_samples: Inputs compared in the emulator; 0 to leave it out.
         limits: What the result must stay within.
+        huffman: How Huffman codes were asked for, for a note where there are none.
     """
 
     samples: int
     emulated_samples: int
     limits: Limits
+    huffman: str = "auto"
 
 
 def finish(
@@ -109,6 +111,7 @@ def finish(
     accuracy = _host_rungs(findings, steps, data, progress)
     measured = _emulated_rungs(findings, steps, sources, extent.emulated_samples, progress)
     count = measured.instructions if measured else None
+    start_up = measured.start_up if measured else None
     gates = _gates(findings, sources, measured, accuracy, extent.limits)
     return Report(
         model=int8.name,
@@ -122,9 +125,15 @@ def finish(
         gates=gates,
         verified=_verified(findings, accuracy, data),
         not_verified=tuple(findings.not_verified),
-        notes=(*findings.notes, *flash_notes(int8), *stripe_notes(int8)),
+        notes=(
+            *findings.notes,
+            *flash_notes(int8),
+            *stripe_notes(int8),
+            *start_up_notes(sources.code.values(), sources.prepared_bytes, extent.huffman),
+        ),
         stripes=recorded(int8),
         activations=recorded_widths(int8),
+        start_up_instructions=start_up.instructions if start_up else None,
     )
 
 
@@ -175,7 +184,7 @@ def _emulated_rungs(
             findings.rungs.append(steps.c_code(runner, name, samples))
             progress("measuring RAM and instructions")
             rows = input_rows(steps.graph, steps.codes)[: min(samples, 2)]
-            return footprint.measure_running(runner, measured, rows)
+            return footprint.measure_running(runner, measured, rows, sources)
         except MissingToolError as error:
             findings.skip(running, error)
             return measured
@@ -197,9 +206,10 @@ def _gates(
     flash = measured.flash.total_bytes if measured else None
     ram = measured.ram.total_bytes if measured and measured.ram else None
     count = measured.instructions.per_inference if measured and measured.instructions else None
+    least_ram = sources.plan.arena_bytes + sources.prepared_bytes
     for name, limit, found, least, unit in (
         ("flash", limits.flash_bytes, flash, weights, "bytes"),
-        ("ram", limits.ram_bytes, ram, sources.plan.arena_bytes, "bytes"),
+        ("ram", limits.ram_bytes, ram, least_ram, "bytes"),
         ("instructions", limits.instructions, count, 0, "instructions"),
     ):
         if not limit:

@@ -18,7 +18,7 @@ from edgefactor.export.ops.recurrent.op import Recurrent
 from edgefactor.pipeline.report import Flash, Layer, Ram
 from edgefactor.runtime.emulator import EmulatedRunner
 from edgefactor.runtime.memory import flash_use, ram_use
-from edgefactor.runtime.results import FlashUse, InstructionCount, RamUse
+from edgefactor.runtime.results import FlashUse, InstructionCount, RamUse, StartUp
 
 #: Stands for the kernel of an operator that is only another view of its input.
 NO_KERNEL = "none"
@@ -31,6 +31,7 @@ class Measured:
     flash: FlashUse
     ram: RamUse | None = None
     instructions: InstructionCount | None = None
+    start_up: StartUp | None = None
 
 
 def measure_flash(runner: EmulatedRunner, sources: CSources) -> Measured:
@@ -44,7 +45,7 @@ def measure_flash(runner: EmulatedRunner, sources: CSources) -> Measured:
 
 
 def measure_running(
-    runner: EmulatedRunner, measured: Measured, inputs: NDArray[np.int8]
+    runner: EmulatedRunner, measured: Measured, inputs: NDArray[np.int8], sources: CSources
 ) -> Measured:
     """Add what the measuring builds find out in the emulator.
 
@@ -53,12 +54,14 @@ def measure_running(
         measured: The linked image.
         inputs: Samples ``[n, bytes]``; memory is the most of all, instructions per layer are the
             first sample's.
+        sources: The generated C, for whether it decodes weights at start-up.
     """
-    return replace(
-        measured,
-        ram=ram_use(runner.firmware(), runner.memory(inputs)),
-        instructions=runner.instructions(inputs),
-    )
+    ram = ram_use(runner.firmware(), runner.memory(inputs))
+    start_up = runner.start_up(inputs) if sources.prepared_bytes else None
+    if start_up is not None:
+        ram = replace(ram, stack_bytes=max(ram.stack_bytes, start_up.stack_bytes))
+    instructions = runner.instructions(inputs)
+    return replace(measured, ram=ram, instructions=instructions, start_up=start_up)
 
 
 def _planned_weights(code: Mapping[str, LayerCode]) -> int:
@@ -101,6 +104,7 @@ def ram(sources: CSources, measured: Measured | None) -> Ram:
             total=None,
             planned_arena=plan.arena_bytes,
             arena_lower_bound=plan.lower_bound_bytes,
+            weights=sources.prepared_bytes,
         )
     use = measured.ram
     return Ram(
@@ -110,6 +114,7 @@ def ram(sources: CSources, measured: Measured | None) -> Ram:
         total=use.total_bytes,
         planned_arena=plan.arena_bytes,
         arena_lower_bound=plan.lower_bound_bytes,
+        weights=sources.prepared_bytes,
     )
 
 
@@ -133,7 +138,7 @@ def layers(graph: Graph, sources: CSources, measured: Measured | None) -> tuple[
     rows = []
     for op in graph.ops:
         code = sources.code[op.name]
-        tables = sum(array.data.nbytes for array in code.arrays if array.section == "tables")
+        tables = sum(array.data.nbytes for array in code.constants if array.section == "tables")
         rows.append(
             Layer(
                 name=op.name,
@@ -158,6 +163,7 @@ def layers(graph: Graph, sources: CSources, measured: Measured | None) -> tuple[
                         "flash_bytes": option.flash_bytes,
                         "instructions": option.instructions,
                         "scratch_bytes": option.scratch_bytes,
+                        "weights_ram_bytes": option.weights_ram_bytes,
                     }
                     for option in code.alternatives
                     if not option.rejected

@@ -1,6 +1,6 @@
 /* A weight tensor in flash and the decoder that turns a run of it into operands.
  *
- * Format (version 3, docs/weight-format.md): code i of the tensor, in the order that the kernel
+ * Format (version 4, docs/weight-format.md): code i of the tensor, in the order that the kernel
  * reads them, is the `bits` bits from bit i * bits on, counted from the least significant bit of
  * data[0] upwards. With 8 bits the code is the value; with 1 to 6 bits it is an index into a table
  * of 2^bits one-byte values. With a `width` of 2, 4 or 8 a code is a byte, an index into a table of

@@ -8,6 +8,7 @@
  *   MEMORY   {arena bytes, first byte touched, end of the touched bytes, stack bytes}
  *   COUNT    calibration, then {ticks, wrapped} for every sample
  *   STEPS    calibration, then for every sample {wrapped, ticks at the start, at each step}
+ *   START_UP calibration, then for every sample {ticks, wrapped, stack bytes} of decoding weights
  * Calibration: ticks of {nothing, loop of 1,000, loop of 101,000 rounds, two trace hooks}.
  * The file ends with the magic word, so that a truncated one is noticed. */
 #include <stdint.h>
@@ -25,9 +26,9 @@
 #define MAGIC 0x4B434645U /* "EFCK" */
 #define VERSION 1U
 
-enum { OUTPUTS = 0, TRACE = 1, MEMORY = 2, COUNT = 3, STEPS = 4 };
+enum { OUTPUTS = 0, TRACE = 1, MEMORY = 2, COUNT = 3, STEPS = 4, START_UP = 5 };
 enum { BAD_FILES = 10, BAD_HEADER = 11, SHORT_INPUT = 12, SHORT_OUTPUT = 13, NO_SUCH_MODE = 14 };
-enum { MODEL_FAILED = 20, GUARD_BROKEN = 21 };
+enum { MODEL_FAILED = 20, GUARD_BROKEN = 21, WEIGHTS_DAMAGED = 22 };
 
 /* The address sanitizer surrounds each object with memory that nobody may read or write: there
  * the arena stands alone. Elsewhere guard bytes on both sides show stray writes. */
@@ -60,10 +61,24 @@ static void put(const void *from, uint32_t bytes)
     }
 }
 
+#if defined(MODEL_WEIGHTS_BYTES)
+/* Decoded once, before the first sample, and read only from then on. */
+static uint8_t weights[MODEL_WEIGHTS_BYTES + 2U * GUARD_BYTES] __attribute__((aligned(16)));
+#define RUN(arena) model_run(arena, &weights[GUARD_BYTES], inputs, outputs)
+
+static int decode(uint32_t argument)
+{
+    (void)argument;
+    return model_prepare(&weights[GUARD_BYTES]);
+}
+#else
+#define RUN(arena) model_run(arena, inputs, outputs)
+#endif
+
 static int run(uint32_t argument)
 {
     (void)argument;
-    return model_run(&memory[GUARD_BYTES], inputs, outputs);
+    return RUN(&memory[GUARD_BYTES]);
 }
 
 static void prepare(uint8_t paint)
@@ -85,6 +100,13 @@ static void verify(int status)
             stop(GUARD_BROKEN, "the model wrote outside its arena\n");
         }
     }
+#if defined(MODEL_WEIGHTS_BYTES)
+    for (uint32_t i = 0; i < GUARD_BYTES; ++i) {
+        if (weights[i] != GUARD_PAINT || weights[GUARD_BYTES + MODEL_WEIGHTS_BYTES + i] != GUARD_PAINT) {
+            stop(GUARD_BROKEN, "the model wrote outside its weights\n");
+        }
+    }
+#endif
 }
 
 static uint8_t paint_of(uint32_t sample)
@@ -179,6 +201,21 @@ static void count_sample(void)
     put(record, sizeof record);
 }
 
+static void count_start_up(void)
+{
+#if defined(MODEL_WEIGHTS_BYTES)
+    int status = 0;
+    uint32_t record[3];
+    record[0] = ticks_of(decode, 0U, &status);
+    record[1] = ticks_wrapped();
+    record[2] = stack_of(decode, 0U, &status);
+    put(record, sizeof record);
+#else
+    const uint32_t record[3] = {0U, 0U, 0U};
+    put(record, sizeof record);
+#endif
+}
+
 static void count_steps(void)
 {
 #if defined(EF_TRACE)
@@ -207,6 +244,10 @@ static void serve(uint32_t mode, uint32_t sample)
         count_steps();
         return;
     }
+    if (mode == START_UP) {
+        count_start_up();
+        return;
+    }
 #endif
 #if defined(EF_TRACE)
     tracing = mode == TRACE;
@@ -220,7 +261,7 @@ static void serve(uint32_t mode, uint32_t sample)
 static int offers(uint32_t mode)
 {
 #if defined(EF_ON_DEVICE)
-    if (mode == MEMORY || mode == COUNT) {
+    if (mode == MEMORY || mode == COUNT || mode == START_UP) {
         return 1;
     }
 #if defined(EF_TRACE)
@@ -258,8 +299,14 @@ int main(void)
     put(header, sizeof header);
 #if defined(EF_ON_DEVICE)
     measure_start();
-    if (mode == COUNT || mode == STEPS) {
+    if (mode == COUNT || mode == STEPS || mode == START_UP) {
         calibrate();
+    }
+#endif
+#if defined(MODEL_WEIGHTS_BYTES)
+    memset(weights, (int)GUARD_PAINT, sizeof weights);
+    if (decode(0U) != 0) {
+        stop(WEIGHTS_DAMAGED, "the model's weights in flash are damaged\n");
     }
 #endif
     for (uint32_t sample = 0; sample < samples; ++sample) {

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from edgefactor.export.arena.stripes import regions, stripe
+from edgefactor.export.c_code.layer_code import CTarget
 from edgefactor.export.cmake_writer import write_cmake
 from edgefactor.export.ir import Graph
 from edgefactor.export.platform_writer import write_platforms
@@ -20,6 +21,7 @@ from edgefactor.export.reference import run_samples
 from edgefactor.runtime.toolchain import run
 from edgefactor.targets.catalogue import load_target
 from tests.export.bundles import write_folder
+from tests.export.few_values import network
 from tests.export.graphs import everything, lowered, to_int8
 from tests.tools import require_tool
 
@@ -90,8 +92,8 @@ int main(void) { return one_run(arena, 0, 0, 0, 0) + two_run(arena, 0, 0, 0, 0);
 """
 
 
-def write(graph: Graph, folder: Path, prefix: str) -> list[str]:
-    sources = write_folder(graph, folder, prefix)
+def write(graph: Graph, folder: Path, prefix: str, target: CTarget | None = None) -> list[str]:
+    sources = write_folder(graph, folder, prefix, target=target)
     kernels = [path.name for path in folder.glob("kernels/*.c")]
     texts = write_platforms(
         prefix,
@@ -99,6 +101,7 @@ def write(graph: Graph, folder: Path, prefix: str) -> list[str]:
         inputs=sources.inputs,
         outputs=sources.outputs,
         by_rows=sources.by_rows,
+        prepared=sources.prepared_bytes > 0,
     )
     texts["CMakeLists.txt"] = write_cmake(prefix, kernels, load_target("cortex-m4"))
     for name, text in texts.items():
@@ -112,6 +115,10 @@ def by_rows() -> Graph:
     network = nn.Sequential(nn.Conv2d(2, 4, 3, padding=1), nn.MaxPool2d(2), nn.Conv2d(4, 3, 1))
     graph = to_int8(lowered(network, (1, 2, 8, 8)).graph)
     return stripe(graph, regions(graph)[0], 4, "keep", by_rows=True)
+
+
+def decoded_once() -> Graph:
+    return network("values")
 
 
 def compile_sketch(folder: Path, prefix: str, work: Path) -> Path:
@@ -133,10 +140,16 @@ def compile_sketch(folder: Path, prefix: str, work: Path) -> Path:
     return program
 
 
-@pytest.mark.parametrize("make", [everything, by_rows])
-def test_arduino_sketch_prints_what_the_network_computes(tmp_path: Path, make: object) -> None:
+@pytest.mark.parametrize(
+    ("make", "start_up_bytes"), [(everything, 0), (by_rows, 0), (decoded_once, 1 << 20)]
+)
+def test_arduino_sketch_prints_what_the_network_computes(
+    tmp_path: Path, make: object, start_up_bytes: int
+) -> None:
     graph: Graph = make()  # type: ignore[operator]
-    write(graph, tmp_path / "c", "net")
+    write(graph, tmp_path / "c", "net", CTarget(start_up_bytes=start_up_bytes))
+    text = (tmp_path / "c" / "net.h").read_text()
+    assert ("net_prepare" in text) == bool(start_up_bytes)
     printed = run([compile_sketch(tmp_path / "c", "net", tmp_path)], timeout_seconds=SECONDS).stdout
     inputs = [np.zeros((1, *port.shape[1:]), np.float32) for port in graph.inputs]
     values = run_samples(graph, encode_inputs(graph, inputs))

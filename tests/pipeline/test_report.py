@@ -143,6 +143,7 @@ def test_what_scripts_rely_on() -> None:
     assert data["ram_bytes"].keys() >= {"arena", "stack", "static", "total", "planned"}
     assert data["instructions"] == {
         "per_inference": 1234,
+        "start_up": None,
         "layers": [{"name": "other", "count": 77}],
     }
     assert data["accuracy"] == {"float": 0.9, "int8": 0.895, "device": 0.89, "samples": 1000}

@@ -79,6 +79,7 @@ def _dense(op: Recurrent, graph: Graph, target: CTarget, first: int, role: str) 
         features=target.features,
         optimize=target.optimize,
         encoding=target.encoding_of(op.name),
+        by_tile=target.tile_huffman,
     )
     (call,) = code.calls
     arrays = tuple(replace(array, suffix=f"{role}_{array.suffix}") for array in code.arrays)
