@@ -18,12 +18,23 @@ from edgefactor.pipeline.compress.ranked import RankedFactorization
 from edgefactor.pipeline.compress.tucker import unfold
 
 FloatArray = NDArray[np.float64]
+#: Tikhonov's term for weights of norm 1: the products' squares then add up to about the weights'.
+_RIDGE, _NO_RIDGE = 1e-3, 1e-9
+#: Iterations before the ridge: with it from the start, planted products are not found.
+_FREE = 10
+#: Relative error below which a tensor counts as a sum of so many products.
+_WHOLE = 0.05
 
 
 def canonical(
     weights: FloatArray, rank: int, *, iterations: int = 200, seed: int = 0
 ) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
     """Sum of ``rank`` products of four vectors.
+
+    Few products approximate a tensor best by large ones that nearly cancel, without bound (de Silva
+    and Lim 2008, arXiv math/0607647; for convolutions Phan et al. 2020, arXiv 2008.05441), and what
+    is left of cancelling channels is lost in 8 bits. A ridge on the factors keeps them small, at
+    hardly any cost in error. Where the products can make the whole tensor it is lifted.
 
     Args:
         weights: [O, I, h, w].
@@ -35,6 +46,25 @@ def canonical(
         Factors [O, R], [I, R], [h, R], [w, R] of columns of equal length, so that none of the
         convolutions they become has values much larger than another's.
     """
+    norm = float(np.linalg.norm(weights)) or 1.0
+    scaled = weights / norm
+    found = _products(scaled, rank, "svd", _FREE, seed, _NO_RIDGE)
+    found = _products(scaled, rank, (None, found), iterations, seed, _RIDGE)
+    if np.linalg.norm(_sum_of(found) - scaled) < _WHOLE:
+        found = _products(scaled, rank, (None, found), iterations, seed, _NO_RIDGE)
+    factors = [found[0] * norm, *found[1:]]
+    lengths = np.array([np.linalg.norm(factor, axis=0) for factor in factors])
+    mean = np.prod(lengths, axis=0) ** 0.25
+    even = [
+        factor * np.divide(mean, length, out=np.zeros_like(mean), where=length > 0)
+        for factor, length in zip(factors, lengths, strict=True)
+    ]
+    return even[0], even[1], even[2], even[3]
+
+
+def _products(
+    weights: FloatArray, rank: int, start: Any, iterations: int, seed: int, ridge: float
+) -> list[FloatArray]:
     from tensorly.decomposition import parafac
 
     with warnings.catch_warnings():
@@ -44,20 +74,17 @@ def canonical(
             weights,
             rank,
             n_iter_max=iterations,
-            init="svd",
+            init=start,
             tol=1e-8,
             random_state=seed,
-            l2_reg=1e-9,
+            l2_reg=ridge,
         )
     factors = [np.array(factor, np.float64) for factor in result.factors]
-    factors[0] = factors[0] * np.asarray(result.weights)
-    lengths = np.array([np.linalg.norm(factor, axis=0) for factor in factors])
-    mean = np.prod(lengths, axis=0) ** 0.25
-    scaled = [
-        factor * np.divide(mean, length, out=np.zeros_like(mean), where=length > 0)
-        for factor, length in zip(factors, lengths, strict=True)
-    ]
-    return scaled[0], scaled[1], scaled[2], scaled[3]
+    return [factors[0] * np.asarray(result.weights), *factors[1:]]
+
+
+def _sum_of(factors: list[FloatArray]) -> FloatArray:
+    return np.asarray(np.einsum("or,ir,hr,wr->oihw", *factors, optimize=True), np.float64)
 
 
 class Canonical(RankedFactorization):

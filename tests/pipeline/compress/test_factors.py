@@ -111,6 +111,14 @@ def test_cp_finds_a_planted_sum():
     np.testing.assert_allclose(lengths, np.broadcast_to(lengths[0], (4, 3)))
 
 
+def test_cp_has_no_large_products_that_cancel():
+    weights = GENERATOR.standard_normal((16, 8, 3, 3))
+    factors = canonical(weights, 40)
+    sizes = np.prod([np.linalg.norm(factor, axis=0) for factor in factors], axis=0)
+    assert lost(np.einsum("or,ir,hr,wr->oihw", *factors), weights) < 0.02
+    assert (sizes**2).sum() < 3 * (weights**2).sum()
+
+
 def test_depthwise_separable_is_the_best_per_channel():
     windows, mixing, error = separate_channels(WEIGHTS, 1)
     found = mixing[:, :, 0, 0, None, None] * windows[None, :, 0]
