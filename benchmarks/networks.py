@@ -4,9 +4,9 @@
 
 Networks measured with TFLM, and some of our own with random weights (own_networks.py), for which
 TFLM's figures are estimates (tflm_estimate.py). Each as it is (int8), with every layer's weights
-clustered to 16 values by plain k-means, and with weights shared at export: 4 bits evenly spaced,
-and 256 vectors of 4. "half of 16 values" has the smaller half of the weights at 0: what
-``--optimize size`` stores in Huffman codes.
+clustered to 16 values by plain k-means, and with weights shared at export: 4 or 2 bits evenly
+spaced, and 256 vectors of 4; "ternary" makes them -a, 0 or a. "half of 16 values" has the smaller
+half of the weights at 0: what ``--optimize size`` stores in Huffman codes.
 Before anything is counted, every tensor is compared with the NumPy reference. All counts are exact.
 """
 
@@ -23,7 +23,7 @@ from typing import Any
 import click
 import numpy as np
 import torch
-from kernels import pruned
+from kernels import pruned, signs
 from own_networks import SHAPES
 from rich.console import Console
 from rich.table import Table
@@ -119,6 +119,12 @@ FORMS: dict[str, Callable[[Network, Path], Graph]] = {
     f"{VALUES} values": lambda network, folder: int8_graph(network, clustered(network, folder)),
     "4 bits": lambda network, folder: int8_graph(
         network, network.weights, partial(share_uniform, bits=4)
+    ),
+    "2 bits": lambda network, folder: int8_graph(
+        network, network.weights, partial(share_uniform, bits=2)
+    ),
+    "ternary": lambda network, folder: int8_graph(
+        network, network.weights, partial(signs, threshold=0.7)
     ),
     "vectors of 4": lambda network, folder: int8_graph(
         network, network.weights, partial(share_vectors, width=4)

@@ -14,6 +14,8 @@ WORD_DIGITS = 16
 """Of 2 bits."""
 MOST_DIGIT_SUM = 64
 """Of channels with odd numbers, before their sum of products leaves 14 bits."""
+MOST_EVEN_SUM = 2**17 // 128 - 1
+"""Of what is stored of the others, before theirs leaves the 18 bits above."""
 
 
 def digit_order(
@@ -72,7 +74,7 @@ _EVEN = np.array([channel % 2 == 0 for channel in _CHANNEL])
 
 
 def word_order(codes: Int8Array, padding: int, channels: int) -> Int8Array:
-    """[block][4 taps][4 channels of the block][16 digits], flat: words of 4 taps of 4 channels.
+    """(blocks, [4 taps][4 channels of the block][16 digits]): words of 4 taps of 4 channels.
 
     Args:
         codes: (O, ...).
@@ -85,7 +87,7 @@ def word_order(codes: Int8Array, padding: int, channels: int) -> Int8Array:
     split = padded.reshape(-1, channels // 4, 4, padded.shape[1] // BLOCK_TAPS, BLOCK_TAPS)
     # -> block, 4 taps, word, channel, tap
     words = split.transpose(0, 3, 1, 2, 4)
-    return words[..., _CHANNEL, _TAP].reshape(-1)
+    return words[..., _CHANNEL, _TAP].reshape(len(split), -1)
 
 
 def zero_digit(digits: NDArray[np.integer]) -> int:
@@ -96,18 +98,24 @@ def zero_digit(digits: NDArray[np.integer]) -> int:
     return 1 if int(digits.max()) <= 2 else 2
 
 
+def fits_even_sum(sums: NDArray[np.integer]) -> bool:
+    """Whether sums of magnitudes of what even channels store let all taps be added up at once."""
+    return int(sums.max()) <= MOST_EVEN_SUM
+
+
 def _digits(order: Int8Array, encoding: Encoding) -> NDArray[np.int16]:
+    """The digits of ``word_order``, the last axis those of a word."""
     low, step = encoding.table[0], max(1, encoding.table[1] - encoding.table[0])
-    return ((order.astype(np.int16) - low) // step).reshape(-1, WORD_DIGITS)
+    return ((order.astype(np.int16) - low) // step).reshape(len(order), -1, WORD_DIGITS)
 
 
 def word_digits(order: Int8Array, encoding: Encoding) -> NDArray[np.uint32]:
-    """The words of ``word_order``; digits of even channels are signed, less ``zero_digit``."""
+    """The words of ``word_order``, flat; even channels' digits are signed, less ``zero_digit``."""
     digits = _digits(order, encoding)
     stored = (digits - np.where(_EVEN, zero_digit(digits), 0)) & 3
     places = 2 * np.arange(WORD_DIGITS, dtype=np.uint32)
-    words: NDArray[np.uint32] = (stored.astype(np.uint32) << places).sum(axis=1, dtype=np.uint32)
-    return words
+    words: NDArray[np.uint32] = (stored.astype(np.uint32) << places).sum(axis=2, dtype=np.uint32)
+    return words.reshape(-1)
 
 
 def digit_table(order: Int8Array, encoding: Encoding, *, words: int, most_steps: int) -> ByteArray:
@@ -120,22 +128,28 @@ def digit_table(order: Int8Array, encoding: Encoding, *, words: int, most_steps:
         most_steps: Of a turn of the kernel's loop.
 
     Returns:
-        The first two values, ``zero_digit``, and the steps after which sums are moved.
+        The first two values, ``zero_digit``, the steps of a turn, after which sums with odd
+        channels are moved, and the turns after which those with even ones are, 0 for never.
     """
     digits = _digits(order, encoding)
-    odd = digits.reshape(-1, words * WORD_DIGITS)
-    steps = np.stack(
+    zero = zero_digit(digits)
+    # (block, step, channel)
+    by_channel = np.stack(
         [
-            odd[:, [16 * word + at for at in range(WORD_DIGITS) if _CHANNEL[at] == channel]].sum(1)
+            digits[:, word::words, [at for at in range(WORD_DIGITS) if _CHANNEL[at] == channel]]
             for word in range(words)
-            for channel in (1, 3)
-        ]
+            for channel in range(4)
+        ],
+        axis=2,
     )
-    so_far = np.pad(np.cumsum(steps, axis=1), ((0, 0), (1, 0)))
+    odd = np.cumsum(by_channel[:, :, 1::2].sum(axis=3), axis=1)
+    so_far = np.pad(odd, ((0, 0), (1, 0), (0, 0)))
     interval = next(
         turn
-        for turn in range(min(most_steps, steps.shape[1]), 0, -1)
+        for turn in range(min(most_steps, odd.shape[1]), 0, -1)
         if int((so_far[:, turn:] - so_far[:, :-turn]).max()) <= MOST_DIGIT_SUM
     )
+    even = np.abs(by_channel[:, :, 0::2] - zero).sum(axis=(1, 3))
+    turns = 0 if fits_even_sum(even) else MOST_EVEN_SUM // (2 * BLOCK_TAPS) // interval
     low, second = (value & 0xFF for value in encoding.table[:2])
-    return np.array([low, second, zero_digit(digits), interval], np.uint8)
+    return np.array([low, second, zero, interval, turns], np.uint8)

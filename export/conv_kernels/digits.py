@@ -87,7 +87,7 @@ DENSE_DIGITS_2BIT_DSP = replace(
     order=lambda codes, geometry, padding: word_order(codes, padding, DIGIT_CHANNELS),
     pack=lambda order, encoding: ("uint32_t", word_digits(order, encoding)),
     table=partial(digit_table, words=DIGIT_CHANNELS // 4, most_steps=DOT_STEPS),
-    table_values=4,
+    table_values=5,
     model=InstructionModel(mac=0.65, gather=3.0, output=20.0, block=90.0, decode=NOTHING_DECODED),
 )
 
@@ -105,6 +105,9 @@ def _why_not_conv(
         return f"only for weights of {bits} bits"
     if geometry.groups > 1 and geometry.out_c // geometry.groups % BLOCK_CHANNELS:
         return "the channels of a group fill no whole blocks"
+    if bits == 2 and not rows:
+        # Every sum is moved in time.
+        return proof.doubled
     return (why_not_rows(geometry) if rows else "") or proof.digits
 
 
@@ -152,7 +155,7 @@ def _of_2bit_digits(variant: Variant, four_bits: Variant, kernel: str, body: str
         order=lambda codes, geometry, padding: word_order(codes, padding, BLOCK_CHANNELS),
         pack=DENSE_DIGITS_2BIT_DSP.pack,
         table=partial(digit_table, words=BLOCK_CHANNELS // 4, most_steps=PAIR_STEPS),
-        table_values=4,
+        table_values=5,
         model=replace(four_bits.model, mac=0.505, output=variant.model.output + 6.0),
     )  # fmt: skip
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgefactor.errors import ModelError
-from edgefactor.export.conv_kernels.digit_packing import zero_digit
+from edgefactor.export.conv_kernels.digit_packing import MOST_EVEN_SUM, zero_digit
 from edgefactor.export.encodings.codebook import Int8Array, uniform_encoding
 
 INT32_MIN, INT32_MAX = -(2**31), 2**31 - 1
@@ -233,8 +233,8 @@ def _why_not_digits(weights: NDArray[np.int64]) -> str:
     digits = (weights - uniform.table[0]) // max(1, uniform.table[1] - uniform.table[0])
     if uniform.bits == 2:
         digits[0::2] -= zero_digit(digits)
-        # What is left of 32 bits above the other channel's; that one's sums are moved in time.
-        limits = {0: 2**17}
+        # What is left above the other channel's digit; that one's sums are moved in time.
+        limits = {0: 128 * (MOST_EVEN_SUM + 1)}
         in_half = 2
     else:
         digits[3::4] -= 8

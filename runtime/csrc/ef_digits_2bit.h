@@ -7,7 +7,8 @@
  * steps of 4 taps, in which the digits of no channel add up to more than 64.
  *
  * table: the smallest value; the one after it; the digit that is stored as 0 for a, 1 or 2;
- * `interval`. A digit d stands for table[0] + d * (table[1] - table[0]).
+ * `interval`; for convolutions, the turns of so many steps after which the sum with a is moved too, 0
+ * for never. A digit d stands for table[0] + d * (table[1] - table[0]).
  */
 #ifndef EF_DIGITS_2BIT_H
 #define EF_DIGITS_2BIT_H

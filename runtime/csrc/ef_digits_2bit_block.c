@@ -6,6 +6,10 @@ void ef_digits_2bit_begin_block(const ef_conv2d_args *a, uint32_t first_channel,
     ef_digits_begin_block(a, first_channel, count, block);
     block->interval = ef_digits_2bit_interval(&a->weights);
     block->first_turn = (block->steps - 1) % block->interval + 1;
+    block->segment = 4 * block->interval * a->weights.table[4];
+    if (block->segment != 0) {
+        block->first_segment = (4 * block->steps - 1) % block->segment + 1;
+    }
 }
 
 void ef_digits_2bit_offsets(const ef_o8_block *block, const ef_weights *weights,

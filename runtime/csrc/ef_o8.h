@@ -38,6 +38,7 @@ typedef struct ef_o8_block {
     int32_t scale;        /* of sums of digits (ef_digits.h), doubled */
     const int32_t *offsets; /* [pair][4], likewise */
     uint32_t interval, first_turn; /* steps of a row's turns with 2-bit digits (ef_digits_2bit.h) */
+    uint32_t segment, first_segment; /* bytes of weights of segments of a row, 0: it is one */
 } ef_o8_block;
 
 /* Fills channel, and start with the doubled biases, for `count` channels from `first_channel` on; the

@@ -262,6 +262,9 @@ def encoded_cases() -> tuple[ConvLayer, ...]:
             ("far, pointwise", conv((3, 2, 200), 6)),
             ("far, window", conv((3, 4, 40), 5, (1, 3))),
             ("far, dense", conv((1, 1, 900), 10)),
+            ("farther, pointwise", conv((3, 2, 1100), 6)),
+            ("farther, window", conv((3, 3, 400), 4, (2, 2))),
+            ("farther, dense", conv((1, 1, 1201), 9)),
         )
     ]
     tiled = ("pointwise", "3x3 same", "3x3 stride 2", "groups of one channel out", "dense", "1-D")

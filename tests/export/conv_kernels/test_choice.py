@@ -277,6 +277,14 @@ def test_ternary_windows_too_deep_for_int8_are_added_up_as_digits() -> None:
     assert kernel_of(code) == "ef_conv2d_s8_rows_digits_2bit_dsp"
 
 
+def test_the_deepest_ternary_windows_are_gathered_one_by_one_and_say_why() -> None:
+    deep = make_layer("deep", conv((4, 4, 128), 8, (3, 3), pads=SAME3))
+    code = choose(ternary(deep, 127, share=0.95))
+    reasons = {item.kernel: item.rejected for item in code.alternatives}
+    assert "sum of digits" in reasons["ef_conv2d_s8_rows_digits_2bit_dsp"]
+    assert kernel_of(code) == "ef_conv2d_s8_digits_2bit_dsp"
+
+
 def test_few_zeros_are_not_sparse() -> None:
     layer = sparse(DENSE, 15, 0.6)
     assert "sparse" not in {item.encoding for item in choose(layer).alternatives}
