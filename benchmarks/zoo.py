@@ -21,11 +21,12 @@ measures them again.
 
 from __future__ import annotations
 
+import functools
 import json
 import sys
 import tempfile
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -35,25 +36,26 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.zoo_cache import keep, load, row_file
-from benchmarks.zoo_cases import NAMES, SMALL, Case, find_case
+from benchmarks.zoo_cases import NAMES, SMALL, find_case
 from benchmarks.zoo_rows import HEADINGS, LEFT, Failure, Row, cells, line, markdown, measure
 from edgefactor.errors import EdgefactorError
+from examples.zoo.prepare import NAMES as ZOO_NAMES
 
 DEFAULT_FOLDER = Path(__file__).resolve().parents[2] / "shared"
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "zoo.md"
 USUAL = ("cortex-m4", "cortex-m0plus", "cortex-m55")
 
 
-def attempt(case: Case, target: str, samples: int, *, accuracy: bool) -> Row | Failure:
+def attempt(network: str, target: str, work: Callable[[], Row]) -> Row | Failure:
     """A row, or why there is none."""
     try:
-        return measure(case, target, samples, accuracy=accuracy)
+        return work()
     except EdgefactorError as error:
-        return Failure(network=case.name, target=target, message=str(error))
+        return Failure(network=network, target=target, message=str(error))
     except Exception as error:  # a bug, to be shown among the rows of the others
         traceback.print_exc()
         message = f"{type(error).__name__}: {error}"
-        return Failure(network=case.name, target=target, message=message)
+        return Failure(network=network, target=target, message=message)
 
 
 def show(rows: list[Row | Failure]) -> None:
@@ -96,7 +98,7 @@ def rows_of(network: str, run: Run) -> list[Row | Failure]:
     chosen = run.targets or (USUAL if network in SMALL else USUAL[:1])
     rows: list[Row | Failure] = []
     with tempfile.TemporaryDirectory() as place:
-        case = None
+        case = functools.cache(lambda: find_case(network, Path(place), run.shared, run.evaluate))
         for target in chosen:
             # Accuracy is equal on every target, so it is measured on one.
             accuracy = target == chosen[0]
@@ -104,8 +106,11 @@ def rows_of(network: str, run: Run) -> list[Row | Failure]:
             file = row_file(network, target, settings)
             result: Row | Failure | None = None if run.fresh else load(file)
             if result is None:
-                case = case or find_case(network, Path(place), run.shared, run.evaluate)
-                result = attempt(case, target, run.samples, accuracy=accuracy)
+
+                def work(target: str = target, accuracy: bool = accuracy) -> Row:
+                    return measure(case(), target, run.samples, accuracy=accuracy)
+
+                result = attempt(network, target, work)
                 if isinstance(result, Row):
                     keep(result, file)
             rows.append(result)
@@ -155,6 +160,9 @@ def main(
         shared=shared if shared.is_dir() and not is_random else None,
         fresh=fresh,
     )
+    if run.shared is None:
+        # The others' weights lie in that folder, and there is no file of theirs in the zoo.
+        networks = tuple(network for network in networks if network in ZOO_NAMES)
     rows = all_rows(networks, run, jobs)
     click.echo(duration(rows), err=True)
     if into_page:
