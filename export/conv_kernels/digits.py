@@ -54,8 +54,6 @@ DENSE_DIGITS_DSP = replace(
     kernel="ef_dense_s8_digits_dsp",
     sources=(
         *DENSE_SOURCES,
-        "ef_dense_dsp.h",
-        "ef_dense_finish.c",
         "ef_digits.h",
         "ef_digits_dot.c",
         "ef_dense_s8_digits_dsp.c",
@@ -76,8 +74,6 @@ DENSE_DIGITS_2BIT_DSP = replace(
     kernel="ef_dense_s8_digits_2bit_dsp",
     sources=(
         *DENSE_SOURCES,
-        "ef_dense_dsp.h",
-        "ef_dense_finish.c",
         "ef_digits.h",
         "ef_digits_2bit.h",
         "ef_digits_2bit_dot.c",

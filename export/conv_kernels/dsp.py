@@ -47,7 +47,15 @@ O8_SOURCES = (
     "ef_o8_block.c",
 )
 STRIP_SOURCES = (*O8_SOURCES, "ef_attributes.h", "ef_gather.h", "ef_strip_loop.h", "ef_o8_expand.c")
-DENSE_SOURCES = (*O8_SOURCES, "ef_o8_expand_input.c")
+DENSE_SOURCES = (
+    *HEADERS,
+    *CLAMP_SOURCES,
+    "ef_simd.h",
+    "ef_o8.h",
+    "ef_dense_dsp.h",
+    "ef_dense_finish.c",
+    "ef_o8_expand_input.c",
+)
 
 
 def _padded_taps(geometry: ConvGeometry) -> int:
@@ -188,7 +196,7 @@ ROWS_DSP = Variant(
 
 DENSE_DSP = Variant(
     kernel="ef_dense_s8_dsp",
-    sources=(*DENSE_SOURCES, "ef_o8_single.c", "ef_dense_s8_dsp.c"),
+    sources=(*DENSE_SOURCES, "ef_o8_dot.c", "ef_dense_s8_dsp.c"),
     needs_dsp=True,
     why_not=lambda geometry, proof, encoding: (
         proof.o8 if geometry.is_dense else "not a dense layer"
@@ -206,7 +214,7 @@ DENSE_DSP = Variant(
         mac=0.91,
         gather=2.0,
         output=12.0,
-        block=90.0,
+        block=60.0,
         decode=O8_DECODE,
     ),
     # The output may lie anywhere over the input, which is copied out first, but so may the strip.
@@ -227,8 +235,6 @@ DENSE_PAIRS_DSP = replace(
     kernel="ef_dense_s8_pairs_dsp",
     sources=(
         *DENSE_SOURCES,
-        "ef_dense_dsp.h",
-        "ef_dense_finish.c",
         "ef_pairs.h",
         "ef_pairs_dot.c",
         "ef_dense_s8_pairs_dsp.c",

@@ -151,8 +151,6 @@ DENSE_VECTORS_DSP = replace(
     kernel="ef_dense_s8_vectors_dsp",
     sources=(
         *DENSE_SOURCES,
-        "ef_dense_dsp.h",
-        "ef_dense_finish.c",
         "ef_vectors.h",
         "ef_vectors_dot.c",
         "ef_dense_s8_vectors_dsp.c",

@@ -205,7 +205,8 @@ def prove_ranges(
     return ConvProof(
         folded_bias=folded.astype(np.int32),
         doubled=doubled,
-        o8=doubled or _why_not_o8(largest),
+        # Dense layers add the bias to what has left its word.
+        o8=doubled or _why_not_o8(np.maximum(largest, np.maximum(folded - low, high - folded))),
         digits=doubled or _why_not_digits(weights),
     )
 

@@ -56,9 +56,10 @@ void ef_o8_begin_block(const ef_conv2d_args *a, uint32_t first_channel, uint32_t
 void ef_o8_pairs(const ef_o8_block *block, const uint32_t *weights, const uint32_t *strip,
                  int8_t *out);
 
-/* 1 pixel x 4 channels. strip: [tap pair]; weights as above; writes 4 bytes. */
-void ef_o8_single(const ef_o8_block *block, const uint32_t *weights, const uint32_t *strip,
-                  int8_t *out);
+/* sums = dot products of 4 * steps taps with 4 channels of each block. strip: [tap pair]; weights as
+ * above. */
+void ef_o8_dot(const uint32_t *weights, const uint32_t *strip, uint32_t steps, int32_t *sums,
+               uint32_t blocks);
 
 /* Expands 4 * groups taps of two pixels to [tap pair][pixel]. Returns the end of `to`. */
 uint32_t *ef_o8_expand_pair(uint32_t *to, const int8_t *first, const int8_t *second,
