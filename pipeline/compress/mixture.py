@@ -114,8 +114,8 @@ class Mixture(nn.Module):
         return -((shape - 1) * chosen - rate * chosen.exp()).sum()
 
     @torch.no_grad()
-    def merged(self) -> tuple[Component, ...]:
-        """The components, those that have become the same put together; zero first."""
+    def merged(self, nearer: float = MERGE_DIVERGENCE) -> tuple[Component, ...]:
+        """The components, those nearer than a divergence put together; zero first."""
         means, log_precisions, log_shares = (part.double() for part in self.parts())
         found = [
             Component(mean=float(m), variance=math.exp(-float(p)), share=math.exp(float(s)))
@@ -125,7 +125,7 @@ class Mixture(nn.Module):
         while first < len(found):
             second = first + 1
             while second < len(found):
-                if divergence(found[first], found[second]) < MERGE_DIVERGENCE:
+                if divergence(found[first], found[second]) < nearer:
                     found[first] = _together(found[first], found.pop(second), zero=first == 0)
                 else:
                     second += 1

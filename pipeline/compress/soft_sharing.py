@@ -16,7 +16,12 @@ from torch import Tensor, nn
 
 from edgefactor.pipeline.compress.context import Context, TrainingOptions
 from edgefactor.pipeline.compress.method import Method, Need, Options, StepResult, check_range
-from edgefactor.pipeline.compress.mixture import Component, Mixture, assign
+from edgefactor.pipeline.compress.mixture import (
+    MERGE_DIVERGENCE,
+    Component,
+    Mixture,
+    assign,
+)
 from edgefactor.pipeline.compress.shared_weight import (
     SharedWeight,
     set_shared,
@@ -37,6 +42,7 @@ class SoftSharingOptions(Options):
         spread: The means start evenly between plus and minus this; 0 for the weights' own range.
         rate_means: Learning rate of the means.
         rate_precisions: Of the logarithms of precisions and shares.
+        merge: Components nearer than this in Kullback-Leibler divergence become one.
         gap_bits: Bits of a stored distance between kept weights.
         training: Retraining under the prior; its learning rate is the weights'.
     """
@@ -48,6 +54,7 @@ class SoftSharingOptions(Options):
     spread: float = 0.6
     rate_means: float = 1e-4
     rate_precisions: float = 3e-3
+    merge: float = MERGE_DIVERGENCE
     gap_bits: int = 5
     training: TrainingOptions = field(
         default_factory=lambda: TrainingOptions(epochs=30, learning_rate=5e-4, schedule="constant")
@@ -61,6 +68,7 @@ class SoftSharingOptions(Options):
         check_range("spread", self.spread, 0, 1000)
         check_range("rate_means", self.rate_means, 0, 10)
         check_range("rate_precisions", self.rate_precisions, 0, 10)
+        check_range("merge", self.merge, 0, 1000)
         check_range("gap_bits", self.gap_bits, 1, 16)
 
 
@@ -119,7 +127,7 @@ class SoftSharing(Method):
             parameter_groups=rates,
         )
         soft = context.accuracy(model)
-        components = mixture.merged()
+        components = mixture.merged(options.merge)
         figures: dict[str, dict[str, Any]] = {}
         for name, layer in zip(layer_names, layers, strict=True):
             figures[name] = harden(layer, components, gap_bits=options.gap_bits)

@@ -64,6 +64,14 @@ def test_equal_components_are_merged() -> None:
     assert [round(c.share, 4) for c in merged] == [0.925, 0.025, 0.05]
 
 
+def test_near_components_are_merged_where_it_is_asked_for() -> None:
+    made = Mixture(5, zero_share=0.9, low=-0.6, high=0.6, deviation=0.25)
+    with torch.no_grad():
+        made.means.copy_(torch.tensor([-0.5, 0.1, 0.5, 0.52]))
+    assert len(made.merged()) == 5
+    assert [round(c.mean, 3) for c in made.merged(0.01)] == [0.0, -0.5, 0.1, 0.51]
+
+
 def test_assignment_is_the_most_responsible_component() -> None:
     made = mixture()
     weights = torch.randn(500, generator=torch.Generator().manual_seed(1))
