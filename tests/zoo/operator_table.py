@@ -265,7 +265,11 @@ _OPSETS = {"Gelu": 20, "GroupNormalization": 21, "RMSNormalization": 23, "Upsamp
 
 def float_example(kind: str) -> Graph:
     """The float Graph of an operator's example."""
-    shape, add = EXAMPLES[kind]
+    return lowered_example(*EXAMPLES[kind], opset=_OPSETS.get(kind, OPSET))
+
+
+def lowered_example(shape: tuple[int, ...], add: Example, *, opset: int = OPSET) -> Graph:
+    """The float Graph of a network that ``add`` makes of inputs of a shape."""
     net = Network(SeededDraw(np.random.default_rng(0)), np.random.default_rng(0))
     net.inputs = ["x", "z"]
     net.shapes = {"x": shape, "z": shape}
@@ -273,7 +277,7 @@ def float_example(kind: str) -> Graph:
     outputs = list(dict.fromkeys([first, *net.nodes[-1].output]))
     read = {name for node in net.nodes for name in node.input}
     net.inputs = [name for name in net.inputs if name in read]
-    edited = OnnxGraph(net.model(outputs, opset=_OPSETS.get(kind, OPSET)))
+    edited = OnnxGraph(net.model(outputs, opset=opset))
     decompose(edited)
     divide_by_reciprocals(edited)
     model = infer_shapes(edited.to_model())
