@@ -253,7 +253,8 @@ def _coarsen(
             if op.outputs[0] not in wide:
                 continue
             inputs = [_wide_scale(graph.tensors[name], groups, scales) for name in op.inputs]
-            finest = ops.family_of(op).finest_scale(op, inputs)
+            shapes = [graph.tensors[name].shape for name in op.inputs]
+            finest = ops.family_of(op).finest_scale(op, inputs, shapes)
             root = groups.root(op.outputs[0])
             if scales[root].scale < finest:
                 scales[root] = Quantization(scales=(finest,))

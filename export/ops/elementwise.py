@@ -179,7 +179,7 @@ class _SumFamily(_BinaryFamily):
     ) -> IntArray:
         return builtins.add_codes(first, second, quantizations, output, self.sign, dtype)
 
-    def finest_scale(self, op: Binary, inputs: Sequence[float]) -> float:
+    def finest_scale(self, op: Binary, inputs: Sequence[float], shapes: Sequence[Shape]) -> float:
         # LiteRT ends the process where the last scaling is 1 or more.
         return max(inputs) * 2.0 ** (2 - builtins.HEADROOM_BITS[DType.INT16])
 

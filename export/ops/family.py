@@ -275,7 +275,7 @@ class Family(ABC):
         """The quantization that an int16 input must have; None for any."""
         return None
 
-    def finest_scale(self, op: Any, inputs: Sequence[float]) -> float:
+    def finest_scale(self, op: Any, inputs: Sequence[float], shapes: Sequence[Shape]) -> float:
         """The smallest scale that a 16-bit output may have, from those of the inputs."""
         return 0.0
 

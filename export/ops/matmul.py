@@ -16,7 +16,7 @@ from typing import NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from edgefactor.errors import UnsupportedOperatorError
+from edgefactor.errors import ModelError, UnsupportedOperatorError
 from edgefactor.export import numerics
 from edgefactor.export.c_code.layer_code import CTarget, LayerCode
 from edgefactor.export.c_code.matmul_code import matmul_code
@@ -174,6 +174,11 @@ class MatMulFamily(Family):
     def output_rule(self, op: MatMul) -> OutputRule:
         return "free"
 
+    def finest_scale(self, op: MatMul, inputs: Sequence[float], shapes: Sequence[Shape]) -> float:
+        # No sum of products may be 2^31 steps, where all runtimes' int32 would wrap around.
+        largest = inputs[0] * inputs[1] * shapes[0][op.perm_a[-1]] * 2.0**30
+        return float(2.0 ** (np.floor(np.log2(largest / 2**31)) + 1))
+
     def quantize(self, op: MatMul, quantizer: Quantizer) -> Op:
         depth = quantizer.tensor(op.inputs[0]).shape[op.perm_a[-1]]
         if depth > MAX_DEPTH:
@@ -264,7 +269,21 @@ class MatMulFamily(Family):
         if output.dtype is DType.INT16:
             reduced, shift = _reduced(inputs, output)
             scaling = int(reduced), 15 - int(shift)
+            _check_results(op, inputs[0].shape[op.perm_a[-1]], *scaling)
         return matmul_code(inputs, output, (op.perm_a, op.perm_b, op.perm_out), scaling, target)
+
+
+def _check_results(op: MatMul, depth: int, reduced: int, right: int) -> None:
+    """Raise an error where a scaled sum of int16 products would not fit 32 bits."""
+    largest = depth * 2.0**30 * reduced * 2.0**-right
+    if largest >= 2**31:
+        raise ModelError(
+            "The results of a product of 16-bit activations are far outside its output's range.",
+            where=f"layer {op.name}",
+            found=f"up to {largest:.3g} steps",
+            expected="below 2**31 steps",
+            hint="export with --activations int8",
+        )
 
 
 def requantization(inputs: Sequence[Tensor], output: Tensor) -> tuple[int, int]:

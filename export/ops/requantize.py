@@ -61,7 +61,9 @@ class RequantizeFamily(Family):
     def output_rule(self, op: Requantize) -> OutputRule:
         return "free"
 
-    def finest_scale(self, op: Requantize, inputs: Sequence[float]) -> float:
+    def finest_scale(
+        self, op: Requantize, inputs: Sequence[float], shapes: Sequence[Shape]
+    ) -> float:
         # More than 8 further bits of a copy hold nothing, and would overflow in between.
         return float(2.0 ** (np.floor(np.log2(inputs[0])) - 8))
 

@@ -92,7 +92,7 @@ class ScanFamily(Family):
     def always_wide(self, op: Scan) -> bool:
         return True
 
-    def finest_scale(self, op: Scan, inputs: Sequence[float]) -> float:
+    def finest_scale(self, op: Scan, inputs: Sequence[float], shapes: Sequence[Shape]) -> float:
         # More than 8 further bits of an addition hold nothing, and would overflow in between.
         return float(2.0 ** (np.floor(np.log2(inputs[-1])) - 8))
 

@@ -224,6 +224,27 @@ def test_products_of_matrices(tmp_path: Path) -> None:
     assert all(len(np.unique(found[op.outputs[0]])) > 10 for op, _ in cases)
 
 
+def product_at(scale: float, depth: int) -> Graph:
+    op = replace(PRODUCTS["plain"], name="y", inputs=("a", "b"), outputs=("y",))
+    tensors = [wide("a", (1, 2, depth)), wide("b", (1, depth, 3))]
+    return graph_of([(op, quantization(scale, 0))], tensors, dtype=DType.INT16)
+
+
+def test_products_that_could_wrap_around_get_a_coarser_scale_or_are_refused(
+    tmp_path: Path,
+) -> None:
+    depth = 100
+    (op,) = product_at(1.0, depth).ops
+    family = ops.family_of(op)
+    finest = family.finest_scale(op, [SCALE.scale] * 2, [(1, 2, depth), (1, depth, 3)])
+    ends = np.full((1, 2, depth), 32767, np.int16), np.full((1, depth, 3), -32768, np.int16)
+    graph = product_at(finest, depth)
+    check_everywhere(graph, dict(zip("ab", ends, strict=True)), tmp_path)
+    too_fine = product_at(finest / 2, depth)
+    with pytest.raises(ModelError, match="far outside"):
+        family.layer_code(op, too_fine, CTarget())
+
+
 #: Every int16 code once.
 EVERY = np.arange(-32768, 32768).astype(np.int16).reshape(1, -1)
 FUNCTIONS: dict[str, dict[str, float]] = {
