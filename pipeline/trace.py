@@ -26,8 +26,10 @@ from edgefactor.export.ops.table import TYPED_SUFFIX
 from edgefactor.pipeline.inputs.example import input_names
 from edgefactor.pipeline.load import LoadedModel
 from edgefactor.pipeline.passes.explicit_padding import make_padding_explicit
+from edgefactor.pipeline.translations import TRANSLATIONS
 
 OPSET = 18
+_UNKNOWN_OPERATOR = re.compile(r"No ONNX function found for <OpOverload\(op='([\w.]+)'")
 _FRAME = re.compile(r'File "([^"]+)", line (\d+), in ([^\n]+)(?:\n\s+([^\n]+))?')
 _SCRIPT_FRAME = re.compile(r"^(\S+\.py)\((\d+)\): (\S+)", re.MULTILINE)
 _SCOPE_KEY = "pkg.torch.onnx.name_scopes"
@@ -119,7 +121,12 @@ def _trace_dynamo(
     program: torch.nn.Module | torch.export.ExportedProgram, inputs: Sequence[Tensor]
 ) -> onnx.ModelProto:
     result = torch.onnx.export(
-        program, tuple(inputs), dynamo=True, opset_version=OPSET, verbose=False
+        program,
+        tuple(inputs),
+        dynamo=True,
+        opset_version=OPSET,
+        verbose=False,
+        custom_translation_table=dict(TRANSLATIONS),
     )
     if result is None:
         raise ModelError("The exporter of PyTorch returned nothing")
@@ -177,12 +184,15 @@ def _failure(loaded: LoadedModel, error: Exception) -> ModelError:
     frames = _FRAME.findall(str(error)) + _FRAME.findall(str(cause))
     own = [f for f in frames if not f[0].startswith(_TORCH_FOLDER)]
     place = f"{loaded.source}, {Path(own[-1][0]).name}:{own[-1][1]}" if own else loaded.source
+    unknown = _UNKNOWN_OPERATOR.search(str(cause))
     data_dependent = "data-dependent" in str(cause) or "GuardOnDataDependent" in str(cause)
     return ModelError(
         "PyTorch cannot turn the model into ONNX",
         where=place,
         found=f"{type(cause).__name__}: {lines[0][:300] if lines else 'no message'}",
-        hint="The path through forward must not depend on the values of tensors."
+        hint=f"PyTorch's ONNX exporter does not know {unknown[1]}: compute it with other operators."
+        if unknown
+        else "The path through forward must not depend on the values of tensors."
         if data_dependent
         else "Check that torch.onnx.export(model, inputs, dynamo=True) works on it; code in "
         "forward that is not made of torch operations is the usual cause.",

@@ -206,6 +206,13 @@ class DataDependent(nn.Module):
         return x + 1 if x.sum() > 0 else x - 1
 
 
+def test_an_operator_that_the_exporter_lacks() -> None:
+    loaded = LoadedModel(kind="module", program=nn.FractionalMaxPool2d(2, 3).eval(), source="n.pt")
+    with pytest.raises(ModelError) as caught:
+        to_onnx(loaded, [torch.randn(1, 2, 8, 8)])
+    assert "aten.fractional_max_pool2d" in caught.value.hint
+
+
 def test_path_that_depends_on_data() -> None:
     with pytest.raises(EdgefactorError) as caught:
         to_onnx(as_module(DataDependent()), (torch.ones(1, 4),))

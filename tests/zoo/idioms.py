@@ -32,6 +32,8 @@ IDIOMS: dict[str, tuple[Made, Shape]] = {
     "adaptive pool to 2 x 4": (activation(lambda: nn.AdaptiveAvgPool2d((2, 4))), MAP),
     "adaptive pool keeping rows": (activation(lambda: nn.AdaptiveAvgPool2d((None, 1))), MAP),
     "adaptive maximum to 4 x 2": (activation(lambda: nn.AdaptiveMaxPool2d((4, 2))), MAP),
+    "adaptive maximum, uneven": (activation(lambda: nn.AdaptiveMaxPool2d((3, 5))), MAP),
+    "adaptive maximum of a line, uneven": (lambda: nn.AdaptiveMaxPool1d(5), (1, 3, 12)),
     "adaptive pool of a line": (lambda: nn.AdaptiveAvgPool1d(4), (1, 3, 12)),
     "functional pools": (function(lambda x: F.max_pool2d(F.avg_pool2d(x, 2), 3, 1, 1)), MAP),
     "functional head": (

@@ -67,6 +67,7 @@ MODULES: dict[str, tuple[Made, Shape]] = {
     "AdaptiveAvgPool2d, uneven": (lambda: nn.AdaptiveAvgPool2d(3), _MAP),
     "AdaptiveMaxPool1d": (lambda: nn.AdaptiveMaxPool1d(4), _LINE),
     "AdaptiveMaxPool2d": (lambda: nn.AdaptiveMaxPool2d(2), _MAP),
+    "AdaptiveMaxPool2d, uneven": (lambda: nn.AdaptiveMaxPool2d(3), _MAP),
     "AlphaDropout": (nn.AlphaDropout, _ROW),
     "AvgPool1d": (lambda: nn.AvgPool1d(3), _LINE),
     "AvgPool2d": (lambda: nn.AvgPool2d(2), _MAP),
@@ -154,7 +155,6 @@ JUMPS = {"Hardshrink", "Threshold"}
 MOST_STEPS = 16.0
 #: What the export refuses.
 REFUSED: dict[str, tuple[Made, Shape]] = {
-    "AdaptiveMaxPool2d, uneven": (lambda: nn.AdaptiveMaxPool2d(3), _MAP),
     "BatchNorm3d": (lambda: nn.BatchNorm3d(2), (1, 2, 3, 3, 3)),
     "Conv3d": (lambda: nn.Conv3d(1, 2, 3), (1, 1, 4, 5, 5)),
     "ConvTranspose3d": (lambda: nn.ConvTranspose3d(1, 2, 2), (1, 1, 3, 3, 3)),
