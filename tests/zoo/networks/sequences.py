@@ -18,7 +18,9 @@ def recurrent(net: Network, x: str) -> None:
     count = 2 if direction == "bidirectional" else 1
     rows = _GATES[kind] * units
     weights = [net.normal(count, rows, width) for width in (inputs, units)]
-    operands = [net.node("Transpose", [x], (steps, 1, inputs), perm=[1, 0, 2]), *weights]
+    # Few operators take a value whose first axis is no batch.
+    turned = net.truth("Transpose", [x], (steps, 1, inputs), perm=[1, 0, 2])
+    operands = [turned, *weights]
     operands.append(net.normal(count, 2 * rows) if net.flag() else "")
     if net.flag():
         operands.append("")
@@ -34,7 +36,6 @@ def recurrent(net: Network, x: str) -> None:
         attributes["linear_before_reset"] = 1
     results = net.node(kind, operands, *shapes, **attributes)
     if len(shapes) > 1:
-        # Few operators take a value whose first axis is no batch.
         last = net.nodes[-1].output[1]
         net.truths.add(last)
         shape = (1, count, units)

@@ -155,7 +155,7 @@ def places(net: Network, x: str) -> None:
         net.node("Cast", [found], out, to=1)
     else:
         width = net.draw.integer(1, 3)
-        table = net.normal(net.draw.integer(shape[axis], 9), width)
+        table = net.normal(net.draw.integer(shape[axis], max(shape[axis], 9)), width)
         net.node("Gather", [table, found], (*out, width))
 
 
