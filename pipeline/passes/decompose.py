@@ -13,6 +13,7 @@ import numpy as np
 from edgefactor.errors import UnsupportedOperatorError
 from edgefactor.pipeline.passes import decompose_maps
 from edgefactor.pipeline.passes.decompose_einsum import einsum
+from edgefactor.pipeline.passes.decompose_gru import gru_that_resets_before
 from edgefactor.pipeline.passes.onnx_graph import OnnxGraph
 from edgefactor.pipeline.passes.parts import Parts, Rule
 
@@ -131,10 +132,38 @@ def _lrn(parts: Parts) -> bool:
     return True
 
 
+def _running_sum(parts: Parts) -> bool:
+    """A running sum without the element itself."""
+    if not parts.attribute("exclusive", 0):
+        return False
+    turned = int(parts.attribute("reverse", 0))
+    whole = parts.add("CumSum", parts.node.input, parts.shape, reverse=turned)
+    parts.add("Sub", [whole, parts.node.input[0]], parts.shape)
+    return True
+
+
+def _prelu(parts: Parts) -> bool:
+    """Slopes that are not one a channel, or one for all."""
+    slopes = parts.graph.constants.get(parts.node.input[1])
+    if slopes is None:
+        return False
+    shape = parts.shape
+    padded = (1,) * (len(shape) - slopes.ndim) + slopes.shape
+    if slopes.size == max(padded[1:2], default=1):
+        return False
+    x = parts.node.input[0]
+    below = parts.add("Min", [x, parts.number(0)], shape)
+    sloped = parts.add("Mul", [below, parts.node.input[1]], shape)
+    parts.add("Add", [parts.add("Relu", [x], shape), sloped], shape)
+    return True
+
+
 #: ONNX operator -> what writes it as others; False leaves it as it is.
 DECOMPOSED: Mapping[str, Rule] = {
     "AveragePool": decompose_maps.pool,
     "Col2Im": decompose_maps.col2im,
+    "CumSum": _running_sum,
+    "GRU": gru_that_resets_before,
     "Einsum": einsum,
     "GatherND": decompose_maps.gather_nd,
     "LRN": _lrn,
@@ -143,6 +172,7 @@ DECOMPOSED: Mapping[str, Rule] = {
     "MaxPool": decompose_maps.pool,
     "Mean": _in_pairs("Add"),
     "Min": _in_pairs("Min"),
+    "PRelu": _prelu,
     "ReduceL1": _reduced(["Abs"]),
     "ReduceL2": _reduced(["Mul"], "Sqrt"),
     "ReduceLogSum": _reduced([], "Log"),
@@ -163,5 +193,6 @@ def decompose(graph: OnnxGraph) -> None:
             continue
         parts = Parts(graph, node)
         if rule(parts):
-            parts.nodes[-1].output[0] = node.output[0]
+            if parts.nodes[-1].output[0] not in node.output:
+                parts.nodes[-1].output[0] = node.output[0]
             graph.replace([node], parts.nodes)

@@ -79,7 +79,7 @@ def _check(node: Node, lowering: Lowering, directions: int) -> None:
         lowering.unsupported(node, "its layout is batch first", "export with layout 0")
     if node.op_type == "GRU" and not attributes.get("linear_before_reset", 0):
         lowering.unsupported(
-            node, "it resets before the product", "use nn.GRU, which resets after it"
+            node, "it resets before the product", "make its weights constant, or use nn.GRU"
         )
     if attributes.get("clip", 0.0) or attributes.get("input_forget", 0) or node.input(7):
         lowering.unsupported(node, "it clips, couples gates or has peepholes", "use nn.LSTM")

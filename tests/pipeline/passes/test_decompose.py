@@ -57,6 +57,16 @@ CASES: dict[str, tuple[str, str, str]] = {
         "i = Constant <value_ints = [2, -1]> () y = GatherND (x, i)",
         "Reshape Gather Reshape",
     ),
+    "CumSum without the element": (
+        ONE,
+        "a = Constant <value_int = 1> () y = CumSum <exclusive = 1, reverse = 1> (x, a)",
+        "CumSum Sub",
+    ),
+    "PRelu, slopes along the last axis": (
+        ONE,
+        "s = Constant <value_floats = [0.5, -1.0, 2.0, 0.0]> () y = PRelu (x, s)",
+        "Min Mul Relu Add",
+    ),
     "pool of three axes": (
         "float[1,2,4,5,6] x",
         "y = MaxPool <kernel_shape = [2,3,2], strides = [2,1,2], pads = [1,1,0,0,1,1]> (x)",
@@ -143,7 +153,7 @@ def test_linear_resizing_by_whole_sizes_stays() -> None:
 
 
 def test_every_rule_is_tried() -> None:
-    tried = {"Resize", "Einsum"} | {
+    tried = {"Resize", "Einsum", "GRU"} | {
         node.op_type for i, b, _ in CASES.values() for node in parse(i, b).graph.node
     }
     assert tried >= set(DECOMPOSED)
