@@ -1,8 +1,9 @@
 """The two forms of sparse weights beside raw ones, layer by layer: instructions and weight bytes.
 
-    python benchmarks/sparse_forms.py [TARGET ...]
+    python benchmarks/sparse_forms.py [--estimates] [TARGET ...]
 
-Random weights of which a share is kept. All counts are exact.
+Random weights of which a share is kept. All counts are exact. With --estimates, a grid of layers
+beside what the cost model says of them.
 """
 
 from __future__ import annotations
@@ -32,6 +33,19 @@ LAYERS = {
     "3x3 32->32 on 8x8, 11 %, 15 values": ((8, 8), 32, 32, 3, 1 / 9, 15),
     "3x3 32->32 on 8x8, 11 %, all values": ((8, 8), 32, 32, 3, 1 / 9, 254),
 }
+
+
+#: Shapes from narrow to wide, for estimates: map, inputs, outputs, kernel, share of weights kept.
+GRID = (
+    ((1, 1), 784, 300, 1, 0.08), ((1, 1), 784, 300, 1, 0.2), ((1, 1), 128, 64, 1, 0.1),
+    ((1, 1), 64, 10, 1, 0.3), ((1, 1), 32, 128, 1, 0.15), ((8, 8), 64, 64, 1, 0.1),
+    ((5, 5), 64, 32, 1, 0.15), ((8, 8), 16, 32, 1, 0.25), ((12, 12), 8, 16, 1, 0.3),
+    ((6, 6), 128, 64, 1, 0.08), ((3, 3), 32, 48, 1, 0.2), ((8, 8), 32, 32, 3, 1 / 9),
+    ((16, 16), 8, 16, 3, 0.2), ((6, 6), 16, 24, 5, 0.1), ((12, 12), 3, 8, 3, 0.3),
+    ((4, 4), 64, 48, 3, 0.06),
+)  # fmt: skip
+FEW, ALL = 15, 254
+"""Distinct values: entries of one byte and of two."""
 
 
 def layer_graph(
@@ -69,8 +83,8 @@ def layer_graph(
     )
 
 
-def count(graph: Graph, form: str, name: str) -> tuple[int, int] | None:
-    """Instructions and weight bytes; None where the form does not fit the layer."""
+def count(graph: Graph, form: str, name: str) -> tuple[int, int, int] | None:
+    """Instructions, weight bytes, estimate; None where the form does not fit the layer."""
     target = load_target(name)
     features = IsaFeatures(dsp=target.dsp, mve=target.mve, unaligned=target.unaligned)
     c_target = CTarget(features=features, encodings={"y": form})
@@ -84,12 +98,33 @@ def count(graph: Graph, form: str, name: str) -> tuple[int, int] | None:
         write_sources(Path(folder), sources, target)
         with EmulatedRunner(Path(folder) / "c", target) as runner:
             found = runner.instructions(samples).by_layer()["y"]
-    return found, sources.code["y"].weight_bytes
+    code = sources.code["y"]
+    return found, code.weight_bytes, code.alternatives[0].instructions
+
+
+def errors(name: str) -> dict[str, list[float]]:
+    """What estimates are off by, as a share of the count, by form."""
+    found: dict[str, list[float]] = {}
+    for layer in GRID:
+        for values in (FEW, ALL):
+            graph = layer_graph(*layer, values)
+            for form in FORMS[1:]:
+                counted = count(graph, form, name)
+                if counted is not None:
+                    found.setdefault(form, []).append(counted[2] / counted[0] - 1)
+    return found
 
 
 def main() -> None:
     """Prints a table for each target."""
-    for name in sys.argv[1:] or ["cortex-m4"]:
+    names = [name for name in sys.argv[1:] if name != "--estimates"] or ["cortex-m4"]
+    for name in names:
+        if "--estimates" in sys.argv:
+            for form, off in errors(name).items():
+                mean = sum(map(abs, off)) / len(off)
+                print(f"{name} {form}: {len(off)} layers, mean {mean:.1%}, "
+                      f"from {min(off):+.1%} to {max(off):+.1%}")  # fmt: skip
+            continue
         print(f"| {name} | {' | '.join(FORMS)} |\n|{'---|' * (len(FORMS) + 1)}")
         for title, layer in LAYERS.items():
             graph = layer_graph(*layer)

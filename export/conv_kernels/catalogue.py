@@ -29,6 +29,7 @@ from edgefactor.export.conv_kernels.encoded import (
     DENSE_VECTORS_TILE_DSP,
     ROWS_VECTORS_DSP,
     SPARSE,
+    SPARSE_PAIRS,
 )
 from edgefactor.export.conv_kernels.huffman import HUFFMAN_VARIANTS
 from edgefactor.export.conv_kernels.mve import (
@@ -51,6 +52,7 @@ VARIANTS: tuple[Variant, ...] = (
     CONV,
     CONV_VECTORS,
     SPARSE,
+    SPARSE_PAIRS,
     DEPTHWISE,
     DEPTHWISE_WINDOWS,
     DEPTHWISE_DILATED,

@@ -25,6 +25,7 @@ from edgefactor.export.conv_kernels.build import Candidate, Layer, build_layer, 
 from edgefactor.export.conv_kernels.catalogue import ALL_VARIANTS, VARIANTS
 from edgefactor.export.conv_kernels.costs import ARGS_BYTES
 from edgefactor.export.conv_kernels.geometry import ConvGeometry, prove_ranges
+from edgefactor.export.conv_kernels.variants import Variant
 from edgefactor.export.encodings.codebook import Encoding, Int8Array, find_encodings, named_encoding
 
 __all__ = ["ConvGeometry", "choose_conv"]
@@ -185,16 +186,24 @@ def _consider(
                     flash_bytes=variant.flash_bytes(geometry, encoding)
                     + channel_bytes(layer, variant, features) * geometry.out_c
                     + ARGS_BYTES,
-                    instructions=round(
-                        variant.estimate(geometry, encoding, strip)
-                        * (variant.plain_multiply_factor if features.plain_multiply else 1)
-                    ),
+                    instructions=_instructions(variant, geometry, encoding, strip, features),
                     scratch_bytes=variant.scratch(geometry, encoding, strip).total_bytes,
                 ),
                 variant=variant,
                 encoding=encoding,
                 strip=strip,
             )
+
+
+def _instructions(
+    variant: Variant, geometry: ConvGeometry, encoding: Encoding, strip: int, features: IsaFeatures
+) -> int:
+    """Estimate of one call on this core."""
+    if not features.plain_multiply:
+        return variant.estimate(geometry, encoding, strip)
+    if variant.plain_multiply_model is not None:
+        variant = replace(variant, model=variant.plain_multiply_model)
+    return round(variant.estimate(geometry, encoding, strip) * variant.plain_multiply_factor)
 
 
 def _distinct(

@@ -27,7 +27,7 @@ from edgefactor.export.conv_kernels.packing import (
 from edgefactor.export.conv_kernels.portable import CONV
 from edgefactor.export.conv_kernels.variants import HEADERS, Variant
 from edgefactor.export.encodings.codebook import VECTOR_NAMES, Encoding, Int8Array
-from edgefactor.export.encodings.sparse_code import RAW_GAP_BITS, encode_sparse
+from edgefactor.export.encodings.sparse_code import RAW_GAP_BITS, encode_sparse, entry_bytes
 
 # ---- sparse --------------------------------------------------------------------------------------
 
@@ -41,44 +41,81 @@ def _why_not_sparse(geometry: ConvGeometry, proof: ConvProof, encoding: Encoding
     return ""
 
 
+def _why_not_coded(geometry: ConvGeometry, proof: ConvProof, encoding: Encoding) -> str:
+    if encoding.gap_bits == RAW_GAP_BITS:
+        return "its entries take two bytes"
+    return _why_not_sparse(geometry, proof, encoding)
+
+
+def _why_not_pairs(geometry: ConvGeometry, proof: ConvProof, encoding: Encoding) -> str:
+    if encoding.gap_bits != RAW_GAP_BITS:
+        return "its entries take one byte"
+    return _why_not_sparse(geometry, proof, encoding)
+
+
 def _sparse_work(geometry: ConvGeometry, strip: int) -> Work:
-    if geometry.pixels < SPARSE_PIXELS:
-        return Work(pixels=geometry.pixels, strips=geometry.pixels, gathered=0)
-    # Pixels share the way through a row: each costs two thirds.
-    strips = -(-geometry.pixels // SPARSE_PIXELS)
-    return Work(pixels=2 * geometry.pixels // 3, strips=strips, gathered=0)
+    """Four pixels share the way through a row where there are as many."""
+    fours, rest = divmod(geometry.pixels, SPARSE_PIXELS)
+    return Work(pixels=rest, strips=fours, gathered=0)
+
+
+def _sparse_storage(geometry: ConvGeometry, encoding: Encoding) -> Storage:
+    entries = (encoding.stream_bytes - 2 * geometry.out_c) // entry_bytes(encoding)
+    coded = encoding.gap_bits != RAW_GAP_BITS
+    return Storage(
+        codes=entries,
+        tile_codes=max(1, entries // geometry.out_c),
+        lut_bytes=SPARSE_LUT_BYTES if coded else 0,
+    )
+
+
+def _sparse_model(single: float, four: float, output: float, lut: float) -> InstructionModel:
+    """Fits to counts (benchmarks/sparse_forms.py --estimates).
+
+    Args:
+        single: Instructions an entry and pixel.
+        four: An entry for four pixels; what is decoded once a strip.
+        output: An output.
+        lut: A call.
+    """
+    return InstructionModel(
+        mac=single,
+        gather=0.0,
+        output=output,
+        block=0.0,
+        decode=dict.fromkeys(range(1, 8), four),
+        lut=lut,
+    )
 
 
 SPARSE = Variant(
     kernel="ef_conv2d_s8_sparse",
     sources=(*HEADERS, "ef_simd.h", "ef_sparse.h", "ef_sparse_dot.c", "ef_conv2d_s8_sparse.c"),
     needs_dsp=False,
-    why_not=_why_not_sparse,
+    why_not=_why_not_coded,
     order=lambda codes, geometry, padding: codes.reshape(geometry.out_c, -1),
     pack=lambda order, encoding: ("uint8_t", encode_sparse(order, encoding)),
     value_offset=0,
     input_offset=0,
-    storage=lambda geometry, encoding: Storage(
-        codes=encoding.stream_bytes,
-        tile_codes=max(1, encoding.stream_bytes // geometry.out_c),
-        lut_bytes=0 if encoding.gap_bits == RAW_GAP_BITS else SPARSE_LUT_BYTES,
-    ),
+    storage=_sparse_storage,
     strips=lambda geometry, encoding: (1,),
     strip_bytes=lambda geometry, strip: 0,
     work=_sparse_work,
     decoder=lambda encoding: NO_DECODER,
-    model=InstructionModel(
-        mac=5.4,
-        gather=0.0,
-        output=55.0,
-        block=30.0,
-        decode=dict.fromkeys(range(1, 8), 0.0),
-        lut=1300.0,
-    ),
+    model=_sparse_model(6.5, 11.3, 53.0, 1800.0),
+    plain_multiply_model=_sparse_model(13.8, 22.8, 98.0, 1880.0),
     in_place=lambda geometry: False,
     written=lambda geometry, strip: None,
     encodings=("sparse",),
 )
+SPARSE_PAIRS = replace(
+    SPARSE,
+    why_not=_why_not_pairs,
+    work=lambda geometry, strip: Work(pixels=geometry.pixels, strips=0, gathered=0),
+    model=_sparse_model(12.7, 0.0, 75.0, 0.0),
+    plain_multiply_model=_sparse_model(15.0, 0.0, 137.0, 0.0),
+)
+"""The same kernel with entries of two bytes."""
 
 # ---- vectors -------------------------------------------------------------------------------------
 

@@ -39,10 +39,10 @@ _MOST_GAP = 255
 _MOST_PAIRS = 0xFFFF
 _BALANCED_SLOWDOWN = 2.5
 _ARGS_BYTES, _CHANNEL_BYTES, _CODE_BYTES = 56, 11, 800
-# Instructions per pair, output and pixel: fits to counts on an emulated Cortex-M4 and M0+
-# (benchmarks/compression/sparse_and_shift.py).
-_LARGE_CORE = (3.75, 40.0, 180.0)
-_SMALL_CORE = (5.5, 93.0, 150.0)
+# Instructions per pair and pixel, output, byte of a receptive field and pixel: fits to counts on
+# emulated cores (benchmarks/sparse_forms.py --estimates).
+_LARGE_CORE = (3.9, 26.2, 2.54, 338.0)
+_SMALL_CORE = (5.46, 51.5, 4.3, 645.0)
 
 
 def pairs_of(codes: Int8Array) -> tuple[NDArray[np.uint8], NDArray[np.uint16]]:
@@ -160,9 +160,13 @@ def _why_not(geometry: ConvGeometry, codes: Int8Array, pairs: NDArray[np.uint8])
 def _estimate(
     geometry: ConvGeometry, pairs: NDArray[np.uint8], features: IsaFeatures
 ) -> Alternative:
-    pixels = -(-geometry.out_h * geometry.out_w // PIXELS) * PIXELS
-    per_pair, per_output, per_pixel = _LARGE_CORE if features.dsp else _SMALL_CORE
-    instructions = pixels * (per_pair * (pairs.size // 2) + per_output * geometry.out_c + per_pixel)
+    pixels = -(-geometry.pixels // PIXELS) * PIXELS
+    per_pair, per_output, per_byte, per_pixel = (
+        _SMALL_CORE if features.plain_multiply else _LARGE_CORE
+    )
+    instructions = pixels * (
+        per_pair * (pairs.size // 2) + per_output * geometry.out_c
+    ) + geometry.pixels * (per_byte * geometry.taps + per_pixel)
     return Alternative(
         encoding=NAME,
         bits=16,

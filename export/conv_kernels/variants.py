@@ -51,6 +51,8 @@ class Variant:
         needs_plain_multiply: Whether it pays only where nothing multiplies and adds at once.
         slower_than_mve: Whether the vector extension's kernels read the same weights faster.
         encodings: Names of those that it reads.
+        plain_multiply_model: Instruction estimates where nothing multiplies and adds at once, if
+            they are no multiple of the others.
         plain_multiply_factor: Where nothing multiplies and adds at once, it takes so many times the
             estimate, which is for larger cores.
         inline_table_bytes: Per value of a table that lies in front of the weights; 0 if it lies in
@@ -99,6 +101,7 @@ class Variant:
     encodings: tuple[str, ...] = SCALAR_NAMES
     inline_table_bytes: int = 0
     plain_multiply_factor: float = 1.0
+    plain_multiply_model: InstructionModel | None = None
     table_values: int = 0
     table: Callable[[Int8Array, Encoding], ByteArray] | None = None
     packs_channels: bool = True
