@@ -161,7 +161,7 @@ def count(
         network=network.name,
         weights=weights,
         target=target.name,
-        optimize=optimize,
+        optimize=f"{optimize} {flags}".strip(),
         baseline=tflm.kind,
         instructions=instructions,
         instructions_ratio=instructions / before if before else None,
@@ -217,7 +217,9 @@ def show(rows: list[Row]) -> None:
 @click.option(
     "--form", "forms", multiple=True, help=f"Weights: {', '.join(FORMS)}; all by default."
 )
-@click.option("--kernel-flags", default="", help="For the kernels instead of the target's: -Os.")
+@click.option(
+    "--kernel-flags", multiple=True, default=("",), help="For the kernels, not the target's: -Os."
+)
 @click.option("--json", "as_json", is_flag=True)
 def main(shared: Path, as_json: bool, **chosen: Any) -> None:
     """Count whole networks."""
@@ -236,8 +238,8 @@ def main(shared: Path, as_json: bool, **chosen: Any) -> None:
         for weights, graph in forms.items():
             for target in chosen["targets"]:
                 for policy in chosen["policies"]:
-                    flags = chosen["kernel_flags"]
-                    rows.append(count(network, graph, weights, target, policy, flags))
+                    for flags in chosen["kernel_flags"]:
+                        rows.append(count(network, graph, weights, target, policy, flags))
     if as_json:
         click.echo(json.dumps([asdict(row) for row in rows], indent=1))
     else:
