@@ -104,10 +104,9 @@ void ef_digits_sums(const ef_o8_block *block, int32_t base, int32_t more, const 
         for (uint32_t row = 0; row < block->rows; row++) {
             x += row == 0 ? 0 : block->row_gap / 4;
             for (const uint32_t *end = x + 4 * (size_t)block->steps; x != end; x += 4) {
-                first = ef_smlad(x[0], 0x00010001u, first);
-                second = ef_smlad(x[1], 0x00010001u, second);
-                first = ef_smlad(x[2], 0x00010001u, first);
-                second = ef_smlad(x[3], 0x00010001u, second);
+                /* In four statements gcc 12 at -O3 loses the latter two. */
+                first += ef_smlad(x[2], 0x00010001u, ef_smlad(x[0], 0x00010001u, 0));
+                second += ef_smlad(x[3], 0x00010001u, ef_smlad(x[1], 0x00010001u, 0));
             }
         }
         offsets[0] = (int32_t)(low * (uint32_t)first);
