@@ -5,7 +5,7 @@
 Every row has the same vectors a layer, hence the same rate, and the same images: retraining with
 the penalty or without it (the paper's "WR" clusters at once), then k-means, then fine-tuning of the
 vectors. Accuracy on --test images after each; with several --seeds the mean, and the lowest and
-highest of the last. Retraining is by SGD: Adam's steps are as long as its learning rate, however
+highest of the last. Retraining is by SGD unless told: Adam's steps are as long as its learning rate, however
 strong the penalty pulls, which leaves the rows far from their clusters. One JSON line a row and
 seed is appended to results/deep_k_means.jsonl; what is there is not measured again.
 """
@@ -39,10 +39,10 @@ d = 4
 values = {values}
 renew = 20
 [step.retraining]
-optimizer = "sgd"
+optimizer = "{optimizer}"
 epochs = {epochs}
 batch = 64
-learning-rate = 1e-2
+learning-rate = {rate}
 loss = "distill"
 distill-weight = 0.8
 temperature = 3
@@ -71,6 +71,8 @@ def recipe_of(title: str, arguments: argparse.Namespace) -> str:
         tuning=tuning,
         layout=arguments.layout,
         values=arguments.values,
+        optimizer=arguments.optimizer,
+        rate={"sgd": "1e-2", "adam": "1e-3"}[arguments.optimizer],
     )
 
 
@@ -135,6 +137,7 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=HERE / "results" / "deep_k_means.jsonl")
     parser.add_argument("--layout", choices=("rows", "channels"), default="rows")
     parser.add_argument("--values", type=int, default=8)
+    parser.add_argument("--optimizer", choices=("sgd", "adam"), default="sgd")
     parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2])
     parser.add_argument("--train", type=int, default=5_000)
     parser.add_argument("--test", type=int, default=4_000)
