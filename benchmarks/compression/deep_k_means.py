@@ -5,9 +5,9 @@
 Every row has the same vectors a layer, hence the same rate, and the same images: retraining with
 the penalty or without it (the paper's "WR" clusters at once), then k-means, then fine-tuning of the
 vectors. Accuracy on --test images after each; with several --seeds the mean, and the lowest and
-highest of the last. Retraining is by SGD unless told: Adam's steps are as long as its learning rate, however
-strong the penalty pulls, which leaves the rows far from their clusters. One JSON line a row and
-seed is appended to results/deep_k_means.jsonl; what is there is not measured again.
+highest of the last. Retraining is by SGD unless told: Adam's steps are as long as its learning
+rate, however strong the penalty pulls, which leaves the rows far from their clusters. One JSON line
+a row and seed is appended to results/deep_k_means.jsonl; what is there is not measured again.
 """
 
 from __future__ import annotations
