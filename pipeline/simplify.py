@@ -26,6 +26,7 @@ from edgefactor.pipeline.passes.onnx_graph import (
     static_shapes,
     value_names,
 )
+from edgefactor.pipeline.passes.unroll_loops import MOST_ROUNDS, unroll_loops
 from edgefactor.pipeline.trace import Source, TracedModel
 
 _CONTROL_FLOW = ("If", "Loop", "Scan", "SequenceMap")
@@ -45,6 +46,7 @@ def simplify(traced: TracedModel) -> TracedModel:
         finite,
             or the simplified model does not compute the same.
     """
+    traced = _unrolled(traced)
     check_operators(traced)
     _check_files(traced.model)
     # Before anything is computed: a tensor of gigabytes would be allocated to be folded.
@@ -71,6 +73,22 @@ def simplify(traced: TracedModel) -> TracedModel:
     return result
 
 
+def _unrolled(traced: TracedModel) -> TracedModel:
+    """The model without loops of a fixed number of rounds; their nodes keep the loop's source."""
+    model = unroll_loops(traced.model)
+    if model is traced.model:
+        return traced
+    sources = dict(traced.sources)
+    for node in traced.model.graph.node:
+        found = next((sources[name] for name in node.output if name in sources), None)
+        if node.op_type in ("Loop", "Scan") and found is not None:
+            prefix = f"{node.name or node.output[0]}/"
+            for name in value_names(model.graph.node):
+                if name.startswith(prefix):
+                    sources.setdefault(name, found)
+    return replace(traced, model=model, sources=sources)
+
+
 def check_operators(traced: TracedModel) -> None:
     """Refuses control flow, sequences and operators outside ONNX's own set.
 
@@ -85,7 +103,12 @@ def check_operators(traced: TracedModel) -> None:
         kind = f"{node.domain}::{node.op_type}" if foreign else node.op_type
         raise UnsupportedOperatorError(
             f"{kind} cannot be exported"
-            + ("" if foreign else ": the path through the network must not depend on the data"),
+            + ("" if foreign else ": the path through the network must not depend on the data")
+            + (
+                f", and a loop has a constant number of rounds, at most {MOST_ROUNDS}"
+                if node.op_type in ("Loop", "Scan")
+                else ""
+            ),
             where=f"node {node.name}" + (f", from {source}" if source else ""),
             found=kind,
             expected="standard ONNX operators without control flow",
