@@ -108,7 +108,7 @@ FORMS: dict[str, tuple[str, Change | None]] = {
     "10 % left, Huffman": ("huffman", partial(pruned, kept=0.1)),
 }
 """What the weights become: the encoding, and how codes that it fits are made."""
-SHOWN = ("int8", "16 values", "4 bits", "vectors of 4", "10 % left", "16 values, Huffman")
+SHOWN = ("int8", "16 values", "4 bits", "2 bits", "vectors of 4", "10 % left", "16 values, Huffman")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -54,8 +54,9 @@ BYTE_DECODE = {1: 1.6, 2: 1.6, 3: 12.0, 4: 3.0, 5: 12.0, 6: 12.0}
 O8 = _decoder("ef_decoder_o8", 120)
 O8_1BIT = _decoder("ef_decoder_o8_1bit", 196, 64, 150.0)
 O8_2BIT = _decoder("ef_decoder_o8_2bit", 136, 1024, 1200.0)
+O8_3BIT = _decoder("ef_decoder_o8_3bit", 212, 128, 600.0)
 O8_4BIT = _decoder("ef_decoder_o8_4bit", 128, 512, 1200.0)
-O8_DECODE = {1: 1.0, 2: 0.7, 3: 7.0, 4: 1.6, 5: 8.0, 6: 8.0}
+O8_DECODE = {1: 1.0, 2: 0.7, 3: 1.95, 4: 1.6, 5: 11.8, 6: 11.8}
 
 BYTES_1BIT_MVE = _decoder("ef_decoder_bytes_1bit_mve", 116, header="ef_mve.h")
 BYTES_2BIT_MVE = _decoder("ef_decoder_bytes_2bit_mve", 88, header="ef_mve.h")
@@ -74,7 +75,7 @@ def o8_decoder(encoding: Encoding) -> Decoder:
     """What writes o8 words."""
     if encoding.bits == 8:
         return NO_DECODER
-    return {1: O8_1BIT, 2: O8_2BIT, 4: O8_4BIT}.get(encoding.bits, O8)
+    return {1: O8_1BIT, 2: O8_2BIT, 3: O8_3BIT, 4: O8_4BIT}.get(encoding.bits, O8)
 
 
 def mve_decoder(encoding: Encoding) -> Decoder:

@@ -77,6 +77,10 @@ extern const ef_decoder ef_decoder_o8_4bit;
 extern const ef_decoder ef_decoder_o8_2bit;
 #define EF_O8_2BIT_LUT_BYTES 1024
 
+/* The same for 3 bits, with a table of EF_O8_3BIT_LUT_BYTES: one load per pair. */
+extern const ef_decoder ef_decoder_o8_3bit;
+#define EF_O8_3BIT_LUT_BYTES 128
+
 /* The same for 1 bit: one load for two pairs. */
 extern const ef_decoder ef_decoder_o8_1bit;
 #define EF_O8_1BIT_LUT_BYTES 64
