@@ -15,6 +15,8 @@ BIAS_LIMIT, WIDE_BIAS_LIMIT = 2**22, 2**29
 #: The fast kernels shift a product to the right by 22 bits at most. A channel whose outputs would
 #: need more is one that training or pruning switched off.
 LEAST_MULTIPLIER = 2.0**-22
+#: Of levels -n to n that are evenly spaced in the float weights, and how exactly they must be.
+_MOST_EVEN_LEVEL, _EVEN_TOLERANCE = 7, 1e-4
 #: The smallest step between weights: of a channel that is all zeros and has no bias.
 LEAST_STEP = 1e-12
 
@@ -51,7 +53,7 @@ def quantize_weights(
     if channel_scale:
         # A channel of zeros keeps a small step of its own: what _snap gives it then vanishes.
         largest = np.where(largest > 0, largest.max(), 0.0)
-    natural = largest / numerics.WEIGHT_MAX
+    natural = largest / (_even_top(shared) if channel_scale else numerics.WEIGHT_MAX)
     limit = WIDE_BIAS_LIMIT if out_scale is None else BIAS_LIMIT
     lowest = np.abs(bias.astype(np.float64)) / (in_scale * limit)
     if out_scale is not None:
@@ -64,6 +66,19 @@ def quantize_weights(
         codes = _snap(codes, steps > natural)
     scales = tuple(numerics.float32(scale) for scale in steps * factors)
     return codes.astype(np.int8).reshape(weights.shape), scales
+
+
+def _even_top(shared: NDArray[np.float64]) -> int:
+    """The code of the largest magnitude: evenly spaced values, 0 among them, keep even codes."""
+    levels = np.unique(np.abs(shared))
+    levels = levels[levels > 0]
+    if not len(levels) or levels[-1] > _MOST_EVEN_LEVEL * (1 + _EVEN_TOLERANCE) * levels[0]:
+        return numerics.WEIGHT_MAX
+    multiples = levels / levels[0]
+    if np.abs(multiples - np.rint(multiples)).max() > _EVEN_TOLERANCE * multiples[-1]:
+        return numerics.WEIGHT_MAX
+    top = int(np.rint(multiples[-1]))
+    return numerics.WEIGHT_MAX // top * top
 
 
 def _snap(codes: NDArray[np.int64], coarse: NDArray[np.bool_]) -> NDArray[np.int64]:

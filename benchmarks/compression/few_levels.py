@@ -1,6 +1,6 @@
 """LeNet-5 with weights of 8, 4, 2 and 1 bits on an emulated Cortex-M4: trained, exported, counted.
 
-    python benchmarks/compression/few_levels.py [--shared DIR] [--images N] [--output DIR]
+    python benchmarks/compression/few_levels.py [--shared DIR] [--images N] [--form NAME ...]
 
 One epoch of MNIST for the float reference and one through each method's rounding, on the first N
 images; every layer is compressed. All exact rungs must agree; figures are the exporter's.
@@ -65,6 +65,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=15000)
     parser.add_argument("--output", type=Path, default=Path("build/few-levels"))
     parser.add_argument("--target", default="cortex-m4")
+    parser.add_argument("--form", choices=FORMS, action="append", help="all by default")
     arguments = parser.parse_args()
     arguments.output.mkdir(parents=True, exist_ok=True)
     train, test = (part.take(arguments.images) for part in mnist.mnist(arguments.shared))
@@ -78,10 +79,10 @@ def main() -> None:
     samples = stored(test.take(1000), arguments.output / "test.npz")
     print("| weights | float % | device % | instructions | flash | weights | encodings | exact |")
     print("|---" * 8 + "|")
-    for form, step in FORMS.items():
+    for form in arguments.form or FORMS:
         model = copy.deepcopy(reference)
         place = arguments.output / f"{form.replace(' ', '-')}.pt2"
-        place = compressed(model, step, context, place)
+        place = compressed(model, FORMS[form], context, place)
         report = run.export(
             ExportOptions(
                 model=place,
