@@ -179,6 +179,7 @@ EF_NAKED void ef_digits_pairs(EF_UNUSED const ef_o8_block *block, EF_UNUSED cons
 void ef_digits_pairs(const ef_o8_block *block, const uint32_t *weights, const uint32_t *strip,
                      int8_t *out)
 {
+    static const uint32_t kept[EF_O8_CHANNELS] = {0x000F000Fu, 0x00FF00FFu, 0x0FFF0FFFu, 0xFFFFFFFFu};
     const uint32_t *x = strip;
     for (uint32_t pair = 0; pair < block->pairs; pair++, out += block->pair_pitch) {
         const int32_t *offset = block->offsets + 4 * (size_t)pair;
@@ -192,9 +193,8 @@ void ef_digits_pairs(const ef_o8_block *block, const uint32_t *weights, const ui
             for (uint32_t tap_pair = 0; tap_pair < 2 * block->steps; tap_pair++) {
                 const uint32_t word = *w++;
                 for (uint32_t c = 0; c < EF_O8_CHANNELS; c++) {
-                    const uint32_t kept = (0xFFFFu >> (12 - 4 * c)) * 0x10001u;
-                    plane[0][c] = ef_smlad(word & kept, x[0], plane[0][c]);
-                    plane[1][c] = ef_smlad(word & kept, x[1], plane[1][c]);
+                    plane[0][c] = ef_smlad(word & kept[c], x[0], plane[0][c]);
+                    plane[1][c] = ef_smlad(word & kept[c], x[1], plane[1][c]);
                 }
                 x += 2;
             }
