@@ -1,6 +1,6 @@
 """What a flash budget costs in accuracy: ``--share auto --flash SIZE`` beside one form for all.
 
-    python benchmarks/flash_budget.py [--shared DIR] [--network resnet8] [--samples N]
+    python benchmarks/flash_budget.py [--shared DIR] [--network resnet8] [--samples N] [ROW ...]
 
 Each row is an export: calibrated on training images, flash of the linked image for a Cortex-M4,
 accuracy of the C on this computer. Prints a Markdown table.
@@ -38,8 +38,9 @@ ROWS: dict[str, dict[str, Any]] = {
 @click.option("--shared", type=click.Path(path_type=Path), default=DEFAULT_FOLDER)
 @click.option("--network", default="resnet8", show_default=True)
 @click.option("--samples", type=click.IntRange(min=1), default=1000, show_default=True)
-def main(shared: Path, network: str, samples: int) -> None:
-    """Export once for each row."""
+@click.argument("wanted", nargs=-1)
+def main(shared: Path, network: str, samples: int, wanted: tuple[str, ...]) -> None:
+    """Export once for each row; only for those that hold one of some texts, if any are given."""
     found = load_network(network, shared, samples=samples)
     if found.labels is None:
         raise click.ClickException(f"{network} has no labels")
@@ -49,6 +50,8 @@ def main(shared: Path, network: str, samples: int) -> None:
         np.savez(calibration, x=found.calibration)
         np.savez(data, x=found.inputs, y=found.labels)
         for number, (title, fields) in enumerate(ROWS.items()):
+            if wanted and not any(text in title for text in wanted):
+                continue
             report = export(
                 ExportOptions(
                     model=found.weights,
@@ -61,9 +64,12 @@ def main(shared: Path, network: str, samples: int) -> None:
                     **fields,
                 )
             )
+            if not all(rung.passed for rung in report.parity):
+                raise click.ClickException(f"{title}: the runtimes do not agree")
             accuracy = report.accuracy.device
             click.echo(f"| `{title}` | {report.flash.total:,} | {accuracy:.1%} |")
-        click.echo(f"\nFloat: {report.accuracy.float_:.1%}")
+            float_accuracy = report.accuracy.float_
+        click.echo(f"\nFloat: {float_accuracy:.1%}")
 
 
 if __name__ == "__main__":
