@@ -95,11 +95,15 @@ def exported_codes(bundle: Path) -> dict[str, NDArray[np.int8]]:
     return found
 
 
+def _vectors(codes: NDArray[np.int8], width: int) -> set[tuple[int, ...]]:
+    return set(map(tuple, codes.reshape(-1, width).tolist()))
+
+
 def codes_as_trained(model: Path, bundle: Path) -> dict[str, tuple[int, int]]:
     """Under "values" and "vectors": (layers with as many distinct ones as trained, shared ones).
 
-    Values are those of the trained weights over their channels' factors; of vectors there are as
-    many as the codebook has entries.
+    Values and vectors are those of the trained weights over their channels' factors, on the grid of
+    8 bits; of vectors, none may be exported that was not trained.
     """
     state = load(model).module.state_dict()
     facts = read_metadata(model)
@@ -117,9 +121,9 @@ def codes_as_trained(model: Path, bundle: Path) -> dict[str, tuple[int, int]]:
         right["values"] += len(np.unique(codes)) == len(np.unique(found[name]))
         if layer["kind"] == "vector":
             width = layer["weights"] // layer["entries"]
-            vectors = np.unique(found[name].reshape(-1, width), axis=0)
             shared["vectors"] += 1
-            right["vectors"] += len(vectors) == layer["values"]
+            # Fewer where a vector stands in channels only that training switched off.
+            right["vectors"] += _vectors(found[name], width) <= _vectors(codes, width)
     return {kind: (right[kind], shared[kind]) for kind in right}
 
 
