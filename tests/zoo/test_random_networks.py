@@ -139,7 +139,7 @@ def check_together(networks: Sequence[Ready], folder: Path) -> None:
         size = computed_tensors(ready.graph)
         if not groups or size > room:
             groups.append([])
-            room = MOST_TENSORS * 3 // 4  # the rest is for what kernels ask for as scratch
+            room = MOST_TENSORS // 2  # the rest is for what kernels ask for as scratch
         groups[-1].append(ready)
         room -= size
     for number, group in enumerate(groups):
