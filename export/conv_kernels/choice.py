@@ -34,13 +34,14 @@ POLICIES = ("balanced", "speed", "size")
 DEFAULT_SCRATCH_BYTES = 8192
 # A shorter strip is taken if it costs no more than this many times the fewest instructions.
 STRIP_SLACK = {"speed": 1.0, "balanced": 1.05, "size": 1.25}
-# "balanced" takes the smallest flash among the options that are no slower than this.
+# "balanced" takes the smallest flash, or nearly so, among the options that are no slower than this.
 BALANCED_SLOWDOWN = 2.5
 # "size" takes Huffman codes, which are slow, where they leave no more than this of the flash.
 HUFFMAN_GAIN = 0.9
-# "size" takes the fastest of the options that need no more than a little above the least: padding
-# of a few bytes a layer is not worth several times its instructions.
-SIZE_SLACK, SIZE_SLACK_BYTES = 0.01, 48
+# Both take the fastest of the options that need no more than a little above the least: padding of a
+# few bytes a layer is not worth several times its instructions.
+FLASH_SLACK = {"speed": math.inf, "balanced": 0.05, "size": 0.01}
+FLASH_SLACK_BYTES = 48
 
 
 def choose_conv(
@@ -71,7 +72,8 @@ def choose_conv(
         features: What the target offers.
         optimize: "size" takes the least flash or, within a hundredth of it, the fewest
             instructions; "speed" the fewest instructions; "balanced" the least flash that costs no
-            more than 2.5 times the fewest instructions. Only "size" takes Huffman codes, where they
+            more than 2.5 times the fewest instructions or, within a twentieth of it, the fewest
+            instructions. Only "size" takes Huffman codes, where they
             save a tenth, or who asks for them: they are decoded again for every strip.
         encoding: Only this encoding, with "huffman-" in front of its name in Huffman codes that are
             decoded at start-up; None lets the cost model choose.
@@ -232,14 +234,10 @@ def _best(usable: list[Candidate], optimize: str) -> Candidate:
         worth = optimize == "size" and least <= HUFFMAN_GAIN * without
         usable = coded if worth else others
     fastest = min(item.option.instructions for item in usable)
-    if optimize == "speed":
-        return min(usable, key=lambda c: (c.option.instructions, c.option.flash_bytes))
     if optimize == "balanced":
         limit = BALANCED_SLOWDOWN * fastest
         usable = [item for item in usable if item.option.instructions <= limit]
     least = min(item.option.flash_bytes for item in usable)
-    limit = (
-        least + max(SIZE_SLACK_BYTES, round(SIZE_SLACK * least)) if optimize == "size" else least
-    )
+    limit = least + max(FLASH_SLACK_BYTES, FLASH_SLACK[optimize] * least)
     usable = [item for item in usable if item.option.flash_bytes <= limit]
     return min(usable, key=lambda c: (c.option.instructions, c.option.flash_bytes))

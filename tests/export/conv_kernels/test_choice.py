@@ -101,6 +101,21 @@ def test_few_values_are_stored_in_few_bits(
     assert code.alternatives[0].instructions < 2.5 * raw
 
 
+@pytest.mark.parametrize("geometry", [conv((25, 5, 64), 64), conv((1, 1, 512), 64)])
+def test_a_few_bytes_are_not_worth_twice_the_instructions(geometry: ConvGeometry) -> None:
+    layer = sparse(make_layer("half at 0", geometry), 15, 0.47)
+    code = choose(layer)
+    options = [option for option in code.alternatives if not option.rejected]
+    limit = 2.5 * min(option.instructions for option in options)
+    least = min(option.flash_bytes for option in options if option.instructions <= limit)
+    chosen = code.alternatives[0]
+    assert chosen.encoding == "codebook"
+    assert chosen.flash_bytes <= 1.06 * least
+    assert chosen.instructions == min(
+        option.instructions for option in options if option.flash_bytes <= 1.04 * least
+    )
+
+
 def test_kernels_of_other_cores_are_named_with_the_reason_against_them() -> None:
     options = choose(make_layer("dense", conv((1, 1, 64), 16))).alternatives
     reasons = {option.kernel: option.rejected for option in options}
