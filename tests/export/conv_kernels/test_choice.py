@@ -116,6 +116,11 @@ def test_a_few_bytes_are_not_worth_twice_the_instructions(geometry: ConvGeometry
     )
 
 
+def test_a_vector_kernel_is_not_left_for_an_estimate_that_is_nearly_the_same() -> None:
+    window = make_layer("one channel", conv((28, 28, 1), 6, (5, 5), pads=(2, 2, 2, 2)))
+    assert kernel_of(choose(window, VECTORS)) == "ef_conv2d_s8_mve"
+
+
 def test_kernels_of_other_cores_are_named_with_the_reason_against_them() -> None:
     options = choose(make_layer("dense", conv((1, 1, 64), 16))).alternatives
     reasons = {option.kernel: option.rejected for option in options}
