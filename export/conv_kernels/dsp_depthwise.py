@@ -7,7 +7,7 @@ from math import gcd
 
 from edgefactor.export.conv_kernels.costs import InstructionModel
 from edgefactor.export.conv_kernels.dsp import CLAMP_SOURCES
-from edgefactor.export.conv_kernels.geometry import ConvGeometry
+from edgefactor.export.conv_kernels.geometry import ConvGeometry, reach
 from edgefactor.export.conv_kernels.portable import (
     DEPTHWISE,
     plane_storage,
@@ -27,23 +27,18 @@ def _along_and_across(geometry: ConvGeometry) -> tuple[tuple[int, ...], tuple[in
     return (rows, columns) if geometry.out_h > geometry.out_w else (columns, rows)
 
 
-def _reach(outputs: int, kernel: int, stride: int, dilation: int) -> int:
-    """Elements from the first one that the outputs touch to the last."""
-    return (outputs - 1) * stride + (kernel - 1) * dilation + 1
-
-
 def _plane_bytes(geometry: ConvGeometry, strip: int) -> int:
     """The plane as int16 pairs along the longer side of the output."""
     along, across = _along_and_across(geometry)
-    return 4 * (_reach(*along) // 2 + 1) * _reach(*across)
+    return 4 * (reach(*along) // 2 + 1) * reach(*across)
 
 
 def _windows_bytes(geometry: ConvGeometry, strip: int) -> int:
     """A plane for each phase of the dilation (phases_of in the C), and paired weights."""
     (outputs, kernel, stride, dilation), across = _along_and_across(geometry)
     phases = dilation // gcd(dilation, stride)
-    reach = _reach(-(-outputs // phases), kernel, stride * phases // dilation, 1)
-    planes = 4 * phases * (reach // 2 + 1) * _reach(*across)
+    length = reach(-(-outputs // phases), kernel, stride * phases // dilation, 1)
+    planes = 4 * phases * (length // 2 + 1) * reach(*across)
     pairs = stride * phases == dilation
     words = kernel // 2 + 1 if pairs else (kernel + 1) // 2
     if across[1] == 1:

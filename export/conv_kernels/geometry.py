@@ -15,6 +15,11 @@ INT32_MIN, INT32_MAX = -(2**31), 2**31 - 1
 UINT16_MAX = 2**16 - 1
 
 
+def reach(outputs: int, kernel: int, stride: int, dilation: int) -> int:
+    """Elements of a padded line from the first one that the outputs touch to the last."""
+    return (outputs - 1) * stride + (kernel - 1) * dilation + 1
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConvGeometry:
     """Shape, padding and output range of one convolution (NHWC, batch 1).
@@ -145,12 +150,12 @@ class ConvGeometry:
     @property
     def plane_h(self) -> int:
         """Rows of the padded input that the outputs touch."""
-        return (self.out_h - 1) * self.stride_h + (self.k_h - 1) * self.dilation_h + 1
+        return reach(self.out_h, self.k_h, self.stride_h, self.dilation_h)
 
     @property
     def plane_w(self) -> int:
         """Columns of the padded input that the outputs touch."""
-        return (self.out_w - 1) * self.stride_w + (self.k_w - 1) * self.dilation_w + 1
+        return reach(self.out_w, self.k_w, self.stride_w, self.dilation_w)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
