@@ -18,6 +18,21 @@ typedef struct ef_arg_extreme_args {
     int32_t offset;
 } ef_arg_extreme_args;
 
+/* The index along the axis that begins at `value`. */
+static inline int32_t ef_arg_extreme_index(const ef_arg_extreme_args *a, const int8_t *value)
+{
+    int32_t best = *value ^ a->flip;
+    int32_t found = 0;
+    for (int32_t index = 1; index < a->axis; index++) {
+        value += a->inner;
+        if ((*value ^ a->flip) > best) {
+            best = *value ^ a->flip;
+            found = index;
+        }
+    }
+    return found;
+}
+
 void ef_arg_extreme_s8(const ef_arg_extreme_args *a, const int8_t *in, int8_t *out);
 
 /* The same for axes of up to 2^15 elements. */
