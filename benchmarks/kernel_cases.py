@@ -141,8 +141,15 @@ CASES: tuple[Case, ...] = (
              ("mode", "nearest"), ("nearest_mode", "floor"),
              ("coordinate_transformation_mode", "asymmetric"))),
     _other("table (sigmoid) 16 32x32", "Sigmoid", _MAP),
+    _other("tanh 16 32x32", "Tanh", _MAP),
+    _other("relu 16 32x32", "Relu", _MAP),
     _other("softmax 12", "Softmax", (1, 12), axis=1),
     _other("softmax 100", "Softmax", (1, 100), axis=1),
+    _other("softmax 64 of 64", "Softmax", (1, 64, 64), axis=2),
+    Case(name="layer norm 64 of 64", group="other", operator="LayerNormalization",
+         inputs=((1, 64, 64),), constants=(np.ones(64, np.float32), np.zeros(64, np.float32))),
+    _other("matmul 64x16x64 of 4", "MatMul", (1, 4, 64, 16), (1, 4, 16, 64)),
+    _other("matmul 64x64x16 of 4", "MatMul", (1, 4, 64, 64), (1, 4, 64, 16)),
 )  # fmt: skip
 
 

@@ -1,6 +1,7 @@
 """Kernels on emulated Arm: instructions, estimated cycles, flash and RAM by shape and encoding.
 
     python benchmarks/kernels.py [--target NAME ...] [--form NAME ...] [--case TEXT ...] [--json]
+    python benchmarks/kernels.py --form "int16 activations"
 
 All shapes run in one image a target and form of the weights, each on an input of its own. Before
 anything is counted, every tensor is compared with the NumPy reference. Instructions are exact;
@@ -33,6 +34,7 @@ from edgefactor.export.encodings.codebook import fitting_encodings
 from edgefactor.export.ir import Graph, Op
 from edgefactor.export.ops import family_of
 from edgefactor.export.ops.conv import Conv2D
+from edgefactor.export.ops.requantize import Requantize
 from edgefactor.export.ports import encode_inputs, input_rows
 from edgefactor.export.reference import run_samples
 from edgefactor.export.validate import validate
@@ -55,6 +57,7 @@ from edgefactor.pipeline.sharing_at_export.share_codes import (
 )
 from edgefactor.pipeline.sharing_at_export.uniform_codes import share_uniform
 from edgefactor.pipeline.sharing_at_export.vector_codes import share_vectors
+from edgefactor.pipeline.widths.choice import can_widen
 from edgefactor.runtime.emulator import EmulatedRunner
 from edgefactor.runtime.memory import flash_use
 from edgefactor.runtime.parity import compare_codes
@@ -94,8 +97,12 @@ def signs(graph: Graph, moments: Mapping[str, Moments], *, threshold: float) -> 
     return change_codes(graph, moments, change)
 
 
+WIDE = "int16 activations"
+"""Weights of 8 bits, everything else of 16; what converts to and from int8 is not counted."""
+
 FORMS: dict[str, tuple[str, Change | None]] = {
     "int8": ("raw", None),
+    WIDE: ("raw", None),
     "16 values": ("codebook", partial(share_codes, values=16)),
     "8 values": ("codebook", partial(share_codes, values=8)),
     "4 bits": ("uniform", partial(share_uniform, bits=4)),
@@ -153,10 +160,14 @@ def int8_graphs(
         {p.name: generator.standard_normal(p.shape).astype(np.float32) for p in graph.inputs}
         for _ in range(SAMPLES)
     ]
-    int8 = quantize(graph, calibrate(graph, samples, method="min-max"))
+    ranges = calibrate(graph, samples, method="min-max")
+    int8 = quantize(graph, ranges)
     moments = observe_inputs(graph, samples)
     graphs = {}
     for form in forms:
+        if form == WIDE:
+            graphs[form] = quantize(graph, ranges, can_widen(graph)), {}
+            continue
         encoding, change = FORMS[form]
         changed = int8 if change is None else change(int8, moments)
         forced = {}
@@ -236,8 +247,11 @@ def rows_of(
     rows = []
     for index, case in enumerate(cases):
         ops = [op for op in layers_of(graph, index, cases) if sources.code[op.name].calls]
+        if form == WIDE:
+            ops = [op for op in ops if not isinstance(op, Requantize)] or ops[:1]
         weighted = [op for op in ops if isinstance(op, Conv2D)]
-        if (form != "int8" and not weighted) or any(op.name not in forced for op in weighted):
+        coded = form not in ("int8", WIDE)
+        if coded and (not weighted or any(op.name not in forced for op in weighted)):
             continue
         codes = [sources.code[op.name] for op in ops]
         total = [counts[op.name] for op in ops]
@@ -247,7 +261,7 @@ def rows_of(
         cycles = [count.cycles for count in total if count.cycles is not None]
         estimates = [code.alternatives[0].instructions for code in codes if code.alternatives]
         names = {name for code in codes for name in code.sources}
-        figure = figures.get(case.name, {}) if form == "int8" else {}
+        figure = figures.get(case.name, {}) if form in ("int8", WIDE) else {}
         rows.append(
             Row(
                 case=case.name,

@@ -22,11 +22,26 @@ from edgefactor.export.c_code.layer_code import (
 from edgefactor.export.conv_kernels.geometry import INT32_MAX, ConvGeometry
 from edgefactor.export.encodings.codebook import Int8Array
 
-_HEADERS = ("ef_attributes.h", "ef_conv2d_s16.h", "ef_wide.h")
-_DSP_HEADERS = ("ef_simd.h",)
+_HEADERS = ("ef_conv2d_s16.h", "ef_wide.h")
+#: What a kernel needs besides.
+_SOURCES: dict[str, tuple[str, ...]] = {
+    "ef_conv2d_s16_ref": (),
+    "ef_conv2d_s16": ("ef_attributes.h",),
+    "ef_conv2d_s16_dsp": (
+        "ef_attributes.h",
+        "ef_simd.h",
+        "ef_clamp_row_s16.h",
+        "ef_wide_sums.h",
+        "ef_wide_finish.h",
+        "ef_wide_one_pixel.c",
+        "ef_wide_two_pixels.c",
+    ),
+}
 #: Taps that the DSP kernel takes at a time, and output pixels.
 _QUAD, _PIXELS = 4, 2
 _INT16 = 2
+#: Shifts to the right of the kernels with sums of 32 bits, from this on.
+_LEAST_SHIFT = 17
 
 
 def fits_32_bits(codes: Int8Array, bias: NDArray[np.int64]) -> bool:
@@ -59,16 +74,33 @@ def _check_results(
         )
 
 
-def pair_order(codes: Int8Array) -> Int8Array:
-    """Weights (O, ...) as the DSP kernel reads them: rows of whole quads of taps.
+def pair_words(codes: Int8Array, groups: int) -> NDArray[np.uint32]:
+    """Weights (O, ...) as the DSP kernel reads them: [pair of channels][pair of taps].
 
-    A quad is stored as taps 0, 2, 1, 3, so that the even bytes of its word, extended to halves, are
-    taps 0 and 1, and the odd bytes taps 2 and 3. Rows are padded with zeros.
+    The halves of a word belong to the taps and are 256 * a + b of the channels. An odd number of a
+    group's channels is made even and rows are padded to whole quads of taps, with zeros.
     """
-    rows = codes.reshape(codes.shape[0], -1)
-    padded = np.pad(rows, ((0, 0), (0, -rows.shape[1] % _QUAD)))
-    quads = padded.reshape(len(rows), -1, _QUAD)[:, :, [0, 2, 1, 3]]
-    return np.asarray(quads.reshape(-1), np.int8)
+    rows = codes.reshape(groups, codes.shape[0] // groups, -1).astype(np.int32)
+    padded = np.pad(rows, ((0, 0), (0, rows.shape[1] % 2), (0, -rows.shape[2] % _QUAD)))
+    pairs = padded.reshape(-1, 2, padded.shape[2])
+    return (256 * pairs[:, 0] + pairs[:, 1]).astype(np.int16).reshape(-1).view(np.uint32)
+
+
+def pair_records(
+    bias: NDArray[np.int64], reduced: NDArray[np.int64], right: NDArray[np.int64], groups: int
+) -> NDArray[np.int32]:
+    """The array of ef_wide_pair for all pairs of channels."""
+
+    def paired(values: NDArray[np.int64], dtype: str) -> NDArray[np.generic]:
+        split = values.reshape(groups, -1)
+        return np.pad(split, ((0, 0), (0, split.shape[1] % 2))).reshape(-1, 2).astype(dtype)
+
+    shifts = np.pad(paired(right - _LEAST_SHIFT, "u1"), ((0, 0), (0, 2)))
+    columns = paired(bias, "<i4"), paired(reduced, "<i2"), shifts
+    records = np.concatenate(
+        [np.ascontiguousarray(column).view(np.uint8) for column in columns], axis=1
+    )
+    return records.reshape(-1).view(np.int32)
 
 
 def conv_code(
@@ -94,29 +126,40 @@ def conv_code(
         features: What the target offers.
         kernel: Only this C function; None for the fastest that is exact.
     """
-    chosen = kernel or _kernel(geometry, codes, bias, features)
+    # A multiplier of 0 is 0 at any shift.
+    right = np.where(reduced == 0, _LEAST_SHIFT, 15 - shifts)
+    chosen = kernel or _kernel(geometry, codes, bias, right, features)
     dsp = chosen == "ef_conv2d_s16_dsp"
-    data = pair_order(codes) if dsp else codes.reshape(-1)
-    narrow = fits_32_bits(codes, bias)
     _check_results(codes, bias, reduced, shifts)
-    arrays = (
-        CArray(suffix="weights", ctype="int8_t", data=data, section="weights"),
-        CArray(
-            suffix="bias",
-            ctype="int32_t" if narrow else "int64_t",
-            # Equal bytes of one C type are printed once, so the data has that type.
-            data=bias.astype(np.int32 if narrow else np.int64),
-        ),
-        CArray(suffix="multiplier", ctype="int16_t", data=reduced.astype(np.int16)),
-        CArray(suffix="shift", ctype="int8_t", data=(15 - shifts).astype(np.int8)),
+    args: dict[str, CValue] = dict.fromkeys(
+        ("weights", "channels", "bias", "long_bias", "multiplier", "shift"), CSymbol(name="NULL")
     )
-    biases: tuple[CValue, CValue] = (Ref(suffix="bias"), CSymbol(name="NULL"))
-    args: dict[str, CValue] = {
-        "weights": Ref(suffix="weights"),
-        "bias": biases[0 if narrow else 1],
-        "long_bias": biases[1 if narrow else 0],
-        "multiplier": Ref(suffix="multiplier"),
-        "shift": Ref(suffix="shift"),
+    if dsp:
+        data: NDArray[np.integer] = pair_words(codes, geometry.groups)
+        arrays = [
+            CArray(suffix="weights", ctype="uint32_t", data=data, section="weights"),
+            CArray(
+                suffix="channels",
+                ctype="int32_t",
+                data=pair_records(bias, reduced, right, geometry.groups),
+            ),
+        ]
+    else:
+        data = codes.reshape(-1)
+        narrow = fits_32_bits(codes, bias)
+        arrays = [
+            CArray(suffix="weights", ctype="int8_t", data=data, section="weights"),
+            CArray(
+                suffix="bias" if narrow else "long_bias",
+                ctype="int32_t" if narrow else "int64_t",
+                # Equal bytes of one C type are printed once, so the data has that type.
+                data=bias.astype(np.int32 if narrow else np.int64),
+            ),
+            CArray(suffix="multiplier", ctype="int16_t", data=reduced.astype(np.int16)),
+            CArray(suffix="shift", ctype="int8_t", data=right.astype(np.int8)),
+        ]
+    args |= {array.suffix: Ref(suffix=array.suffix) for array in arrays}
+    args |= {
         **geometry.window_fields,
         "groups": geometry.groups,
         "clamp_min": geometry.clamp_min,
@@ -132,8 +175,8 @@ def conv_code(
     strip = _PIXELS * -(-geometry.taps // _QUAD) * _QUAD * _INT16 if dsp else 0
     return LayerCode(
         calls=(call,),
-        sources=(f"{chosen}.c", *_HEADERS, *(_DSP_HEADERS if dsp else ())),
-        arrays=arrays,
+        sources=(f"{chosen}.c", *_HEADERS, *_SOURCES[chosen]),
+        arrays=tuple(arrays),
         scratch_bytes=strip,
         encoding="raw",
         bits=8,
@@ -143,10 +186,15 @@ def conv_code(
 
 
 def _kernel(
-    geometry: ConvGeometry, codes: Int8Array, bias: NDArray[np.int64], features: IsaFeatures
+    geometry: ConvGeometry,
+    codes: Int8Array,
+    bias: NDArray[np.int64],
+    right: NDArray[np.int64],
+    features: IsaFeatures,
 ) -> str:
-    if not fits_32_bits(codes, bias):
+    if not fits_32_bits(codes, bias) or int(right.min()) < _LEAST_SHIFT:
         return "ef_conv2d_s16_ref"
-    if features.dsp and not geometry.is_depthwise:
+    # Of -128 and a negative weight no half word of 256 * a + b can be made.
+    if features.dsp and not geometry.is_depthwise and int(codes.min()) > -128:
         return "ef_conv2d_s16_dsp"
     return "ef_conv2d_s16"

@@ -70,13 +70,13 @@ void ef_conv2d_s16(const ef_conv2d_s16_args *a, const int16_t *in, int16_t *out,
         for (int32_t ox = 0; ox < a->out_w; ox++) {
             const taps columns =
                 inside(ox * a->stride_w - a->pad_left, a->dilation_w, a->kernel_w, a->in_w);
-            const int8_t *weights = a->weights;
+            const int8_t *weights = (const int8_t *)a->weights;
             int32_t oc = 0;
             for (int32_t group = 0; group < a->groups; group++) {
                 for (int32_t end = oc + filters; oc < end; oc++) {
                     const int32_t acc =
                         accumulate(a, in + group * depth, &rows, &columns, weights, a->bias[oc]);
-                    const int32_t scaled = ef_scale_wide(acc, a->multiplier[oc], a->shift[oc]);
+                    const int32_t scaled = ef_scale_sum(acc, a->multiplier[oc], a->shift[oc]);
                     *out++ = ef_clamp_s16(scaled, a->clamp_min, a->clamp_max);
                     weights += row;
                 }

@@ -15,7 +15,8 @@ extern "C" {
 #endif
 
 typedef struct ef_conv2d_s16_args {
-    const int8_t *weights;
+    const void *weights;
+    const void *channels;      /* of ef_wide_pair where the kernel asks for that, else NULL */
     const int32_t *bias;       /* [out_c] where no sum leaves 32 bits, else NULL */
     const int64_t *long_bias;  /* [out_c] otherwise */
     const int16_t *multiplier; /* [out_c], 0 or [2^14, 2^15) */
@@ -34,11 +35,13 @@ typedef struct ef_conv2d_s16_args {
 void ef_conv2d_s16_ref(const ef_conv2d_s16_args *a, const int16_t *in, int16_t *out,
                        void *scratch);
 
-/* Portable, sums of 32 bits. Weights in OHWI order. No scratch. */
+/* The others have sums of 32 bits, and shifts of 17 or more. */
+
+/* Portable. Weights in OHWI order. No scratch. */
 void ef_conv2d_s16(const ef_conv2d_s16_args *a, const int16_t *in, int16_t *out, void *scratch);
 
-/* For cores with SMLAD, sums of 32 bits. Rows of weights padded to a multiple of 4 taps, each four
- * in the order 0, 2, 1, 3. Scratch: two rows of inputs, padded likewise. */
+/* For cores with SMLAD. Weights as ef_wide_sums.h has them, an odd number of filters of a group made
+ * even and taps padded to a multiple of 4. Scratch: two rows of inputs, padded likewise. */
 void ef_conv2d_s16_dsp(const ef_conv2d_s16_args *a, const int16_t *in, int16_t *out,
                        void *scratch);
 

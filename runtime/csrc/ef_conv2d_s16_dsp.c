@@ -1,102 +1,114 @@
 #include "ef_attributes.h"
+#include "ef_clamp_row_s16.h"
 #include "ef_conv2d_s16.h"
-#include "ef_simd.h"
-#include "ef_wide.h"
+#include "ef_wide_sums.h"
 
-/* The inputs of one output pixel in the order of the weights, what is outside the map as 0. */
-static void gather(const ef_conv2d_s16_args *a, const int16_t *in, int32_t y0, int32_t x0,
-                   uint32_t depth, int16_t *to)
+/* The inputs of one output pixel in the order of the weights: words of two, every `apart` words. */
+typedef struct row {
+    int16_t *to;
+    uint32_t apart; /* 1 or 2 */
+    uint32_t taps;  /* that are there */
+} row;
+
+/* Appends values; zeros where `from` is NULL. */
+static EF_OUT_OF_LINE void append(row *r, const int16_t *from, uint32_t count)
 {
+    uint32_t tap = r->taps;
+    r->taps += count;
+    if (((tap | count) & 1u) != 0) {
+        for (const uint32_t end = tap + count; tap != end; tap++) {
+            r->to[(tap / 2 * r->apart) * 2 + (tap & 1u)] = from != NULL ? *from++ : (int16_t)0;
+        }
+        return;
+    }
+    int16_t *to = r->to + tap * r->apart;
+    const uint32_t step = 2 * r->apart;
+    if (from == NULL) {
+        for (; count != 0; count -= 2) {
+            ef_store_word(to, 0);
+            to += step;
+        }
+        return;
+    }
+    for (; count >= 8; count -= 8) {
+        const uint32_t word0 = ef_load_word(from);
+        const uint32_t word1 = ef_load_word(from + 2);
+        const uint32_t word2 = ef_load_word(from + 4);
+        const uint32_t word3 = ef_load_word(from + 6);
+        ef_store_word(to, word0);
+        to += step;
+        ef_store_word(to, word1);
+        to += step;
+        ef_store_word(to, word2);
+        to += step;
+        ef_store_word(to, word3);
+        to += step;
+        from += 8;
+    }
+    for (; count != 0; count -= 2) {
+        ef_store_word(to, ef_load_word(from));
+        to += step;
+        from += 2;
+    }
+}
+
+/* The window of output pixel `pixel`; `in` is at the group's first channel. */
+static void gather(const ef_conv2d_s16_args *a, const int16_t *in, uint32_t pixel, row *r)
+{
+    const uint32_t depth = (uint32_t)a->in_c / a->groups;
+    const int32_t y0 = (int32_t)(pixel / a->out_w * a->stride_h) - a->pad_top;
+    const int32_t x0 = (int32_t)(pixel % a->out_w * a->stride_w) - a->pad_left;
+    /* What lies side by side in the map as well as in the weights is taken at once. */
+    const int32_t last = x0 + a->kernel_w - 1;
+    const int32_t joined = a->groups == 1 && a->dilation_w == 1 && x0 >= 0 && last < a->in_w;
+    r->taps = 0;
     for (int32_t ky = 0; ky < a->kernel_h; ky++) {
         const int32_t y = y0 + ky * a->dilation_h;
-        for (int32_t kx = 0; kx < a->kernel_w; kx++) {
-            const int32_t x = x0 + kx * a->dilation_w;
-            if (y >= 0 && y < a->in_h && x >= 0 && x < a->in_w) {
-                memcpy(to, in + (y * a->in_w + x) * a->in_c, depth * sizeof *to);
-            } else {
-                memset(to, 0, depth * sizeof *to);
+        if (y < 0 || y >= a->in_h) {
+            append(r, NULL, a->kernel_w * depth);
+        } else if (joined) {
+            append(r, in + (y * a->in_w + x0) * a->in_c, a->kernel_w * depth);
+        } else {
+            for (int32_t kx = 0; kx < a->kernel_w; kx++) {
+                const int32_t x = x0 + kx * a->dilation_w;
+                const int32_t inside = x >= 0 && x < a->in_w;
+                append(r, inside ? in + (y * a->in_w + x) * a->in_c : NULL, depth);
             }
-            to += depth;
         }
     }
-    for (uint32_t tap = (uint32_t)a->kernel_h * a->kernel_w * depth; (tap & 3u) != 0; tap++) {
-        *to++ = 0;
+    append(r, NULL, (0u - r->taps) & (EF_WIDE_TAPS - 1));
+}
+
+/* Whether the pixel lies in the map as a strip would have it. */
+static int32_t lies_ready(const ef_conv2d_s16_args *a, const int16_t *in)
+{
+    return a->kernel_h * a->kernel_w * a->groups * a->stride_h * a->stride_w == 1 &&
+           a->in_c % EF_WIDE_TAPS == 0 && ((uintptr_t)in & 3u) == 0;
+}
+
+/* A group's filters for one or two pixels. */
+static void filter(const ef_wide_block *all, uint32_t filters, const uint32_t *strip,
+                   uint32_t pixels, int16_t *out)
+{
+    void (*const run)(const ef_wide_block *, const uint32_t *, int16_t *) =
+        pixels == 2 ? ef_wide_two_pixels : ef_wide_one_pixel;
+    ef_wide_block block = *all;
+    block.pairs = filters / 2;
+    if (block.pairs != 0) {
+        run(&block, strip, out);
     }
-}
-
-/* The operands of four sums of `taps` products. */
-typedef struct operands {
-    const int8_t *weights[2]; /* of two channels */
-    const int16_t *inputs[2]; /* of two pixels */
-    uint32_t taps;
-} operands;
-
-/* sums: (channel 0, pixel 0), (0, 1), (1, 0), (1, 1); in [0] and [2] the channels' biases. */
-static EF_OUT_OF_LINE void dot_pairs(const operands *o, int32_t *sums)
-{
-    const int8_t *weights = o->weights[0];
-    const int8_t *others = o->weights[1];
-    const int16_t *strip = o->inputs[0];
-    const int16_t *strip1 = o->inputs[1];
-    int32_t sum00 = sums[0];
-    int32_t sum01 = sums[0];
-    int32_t sum10 = sums[2];
-    int32_t sum11 = sums[2];
-    for (const int8_t *end = weights + o->taps; weights != end; weights += 4) {
-        const uint32_t w0 = ef_load_word(weights);
-        const uint32_t w1 = ef_load_word(others);
-        uint32_t x0 = ef_load_word(strip);
-        uint32_t x1 = ef_load_word(strip1);
-        uint32_t w = ef_sxtb16(w0);
-        sum00 = ef_smlad(w, x0, sum00);
-        sum01 = ef_smlad(w, x1, sum01);
-        w = ef_sxtb16(w1);
-        sum10 = ef_smlad(w, x0, sum10);
-        sum11 = ef_smlad(w, x1, sum11);
-        x0 = ef_load_word(strip + 2);
-        x1 = ef_load_word(strip1 + 2);
-        w = ef_sxtb16_odd(w0);
-        sum00 = ef_smlad(w, x0, sum00);
-        sum01 = ef_smlad(w, x1, sum01);
-        w = ef_sxtb16_odd(w1);
-        sum10 = ef_smlad(w, x0, sum10);
-        sum11 = ef_smlad(w, x1, sum11);
-        others += 4;
-        strip += 4;
-        strip1 += 4;
-    }
-    sums[0] = sum00;
-    sums[1] = sum01;
-    sums[2] = sum10;
-    sums[3] = sum11;
-}
-
-static inline int16_t finish(const ef_conv2d_s16_args *a, int32_t oc, int32_t sum)
-{
-    return ef_clamp_s16(ef_scale_wide(sum, a->multiplier[oc], a->shift[oc]), a->clamp_min,
-                        a->clamp_max);
-}
-
-/* All filters of one group for one or two output pixels. */
-static void filter(const ef_conv2d_s16_args *a, operands *o, int32_t first, int32_t end,
-                   int16_t *out, int32_t pixels)
-{
-    const int8_t *weights = a->weights + o->taps * (uint32_t)first;
-    for (int32_t oc = first; oc < end; oc += 2) {
-        /* The last of an odd number is computed twice. */
-        const int32_t step = oc + 1 < end ? 1 : 0;
-        int32_t sums[4];
-        sums[0] = a->bias[oc];
-        sums[2] = a->bias[oc + step];
-        o->weights[0] = weights;
-        o->weights[1] = weights + o->taps * (uint32_t)step;
-        dot_pairs(o, sums);
-        for (int32_t pixel = 0; pixel < pixels; pixel++) {
-            int16_t *to = out + pixel * a->out_c + oc;
-            to[0] = finish(a, oc, sums[pixel]);
-            to[step] = finish(a, oc + step, sums[2 + pixel]);
+    if (filters % 2 != 0) {
+        /* the last pair's second filter is none */
+        uint32_t words[2];
+        block.weights += 2 * block.pairs * block.steps;
+        block.channels += block.pairs;
+        block.pairs = 1;
+        block.pitch = sizeof words[0];
+        run(&block, strip, (int16_t *)words);
+        for (uint32_t pixel = 0; pixel < pixels; pixel++) {
+            out[pixel * (uint32_t)all->pitch / sizeof *out + filters - 1] =
+                (int16_t)ef_low(words[pixel]);
         }
-        weights += 2 * o->taps;
     }
 }
 
@@ -104,25 +116,36 @@ void ef_conv2d_s16_dsp(const ef_conv2d_s16_args *a, const int16_t *in, int16_t *
                        void *scratch)
 {
     const uint32_t depth = (uint32_t)a->in_c / a->groups;
-    const int32_t filters = a->out_c / a->groups;
-    int16_t *strip = (int16_t *)scratch;
-    operands o;
-    o.taps = ((uint32_t)a->kernel_h * a->kernel_w * depth + 3u) / 4u * 4u;
-    for (int32_t oy = 0; oy < a->out_h; oy++) {
-        const int32_t y = oy * a->stride_h - a->pad_top;
-        for (int32_t ox = 0; ox < a->out_w; ox += 2) {
-            const int32_t pixels = ox + 1 < a->out_w ? 2 : 1;
-            o.inputs[0] = strip;
-            o.inputs[1] = strip + (uint32_t)(pixels - 1) * o.taps;
-            for (int32_t group = 0; group < a->groups; group++) {
-                for (int32_t pixel = 0; pixel < pixels; pixel++) {
-                    gather(a, in + (uint32_t)group * depth, y,
-                           (ox + pixel) * a->stride_w - a->pad_left, depth,
-                           strip + (uint32_t)pixel * o.taps);
+    const uint32_t filters = (uint32_t)a->out_c / a->groups;
+    const uint32_t count = (uint32_t)a->out_h * a->out_w;
+    const uint32_t pairs = (filters + 1) / 2;
+    int16_t *const strip = (int16_t *)scratch;
+    int16_t *to = out;
+    uint32_t pixels;
+    ef_wide_block block;
+    block.steps = (a->kernel_h * a->kernel_w * depth + EF_WIDE_TAPS - 1) / EF_WIDE_TAPS;
+    block.pitch = (int32_t)(a->out_c * sizeof *out);
+    for (uint32_t pixel = 0; pixel < count; pixel += pixels) {
+        pixels = pixel + 1 < count ? 2 : 1;
+        block.weights = (const uint32_t *)a->weights;
+        block.channels = (const ef_wide_pair *)a->channels;
+        for (uint32_t group = 0; group < a->groups; group++) {
+            const uint32_t *ready = (const uint32_t *)(const void *)strip;
+            if (pixels == 1 && lies_ready(a, in)) {
+                ready = (const uint32_t *)(const void *)(in + pixel * depth);
+            } else {
+                row r;
+                r.apart = pixels;
+                for (uint32_t place = 0; place < pixels; place++) {
+                    r.to = strip + 2 * place;
+                    gather(a, in + group * depth, pixel + place, &r);
                 }
-                filter(a, &o, group * filters, (group + 1) * filters, out, pixels);
             }
-            out += pixels * a->out_c;
+            filter(&block, filters, ready, pixels, to + group * filters);
+            block.weights += 2 * pairs * block.steps;
+            block.channels += pairs;
         }
+        to += pixels * a->out_c;
     }
+    ef_clamp_row_s16(out, count * a->out_c, a->clamp_min, a->clamp_max);
 }

@@ -7,7 +7,7 @@ static int64_t accumulate(const ef_conv2d_s16_args *a, const int16_t *in, int32_
 {
     const int32_t group_in_c = a->in_c / a->groups;
     const int32_t first_c = oc / (a->out_c / a->groups) * group_in_c;
-    const int8_t *weight = a->weights + oc * a->kernel_h * a->kernel_w * group_in_c;
+    const int8_t *weight = (const int8_t *)a->weights + oc * a->kernel_h * a->kernel_w * group_in_c;
     int64_t acc = a->bias != NULL ? a->bias[oc] : a->long_bias[oc];
     for (int32_t ky = 0; ky < a->kernel_h; ky++) {
         for (int32_t kx = 0; kx < a->kernel_w; kx++) {

@@ -25,6 +25,14 @@ static inline int32_t ef_scale_wide(int64_t acc, int32_t multiplier, int32_t shi
     return (int32_t)((acc * multiplier + ((int64_t)1 << (shift - 1))) >> shift);
 }
 
+/* ef_scale_wide of a sum of 32 bits and a shift in 17..46, without a product of 64 bits. */
+static inline int32_t ef_scale_sum(int32_t sum, int32_t multiplier, int32_t shift)
+{
+    const int32_t high = (sum >> 16) * multiplier;
+    const uint32_t low = ((uint32_t)sum & 0xFFFFu) * (uint32_t)multiplier;
+    return (((high + (int32_t)(low >> 16)) >> (shift - 17)) + 1) >> 1;
+}
+
 static inline int16_t ef_clamp_s16(int32_t value, int32_t low, int32_t high)
 {
     if (value < low) {
