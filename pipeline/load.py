@@ -32,6 +32,7 @@ from edgefactor.pipeline.files.pickles import (
     named_globals,
     torch_nn_classes,
 )
+from edgefactor.pipeline.files.settled import settle
 from edgefactor.pipeline.files.weights import (
     check_finite,
     describe_state,
@@ -123,7 +124,7 @@ def _load_pickle(file: ModelFile, factory: str | None, trust_pickle: bool) -> Lo
                     hint=_SAFER_WAYS,
                 )
         return _ready("module", content, where)
-    state, notes = find_state_dict(content, where)
+    state, notes = find_state_dict(content, where, empty=builder is not None)
     if builder is None or factory is None:
         raise ModelError(
             "The file holds weights only, so the code that builds the network is needed",
@@ -242,9 +243,11 @@ def _ready(kind: Kind, module: nn.Module, where: str, notes: tuple[str, ...] = (
     # A frozen TorchScript module is in evaluation mode for good and has no such switch.
     if hasattr(module, "training") or kind != "TorchScript":
         module.eval()
+    if not isinstance(module, torch.jit.ScriptModule):
+        notes = notes + settle(module, where)
     for parameter in module.parameters():
         parameter.requires_grad_(False)
-    return LoadedModel(kind=kind, program=module, notes=notes)
+    return LoadedModel(kind=kind, program=module, notes=tuple(dict.fromkeys(notes)))
 
 
 def _untrusted(file: ModelFile, foreign: tuple[str, ...]) -> ModelError:

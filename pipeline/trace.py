@@ -121,7 +121,7 @@ def _trace_dynamo(
     program: torch.nn.Module | torch.export.ExportedProgram, inputs: Sequence[Tensor]
 ) -> onnx.ModelProto:
     result = torch.onnx.export(
-        program,
+        _with_projections_written_out(program, tuple(inputs)),
         tuple(inputs),
         dynamo=True,
         opset_version=OPSET,
@@ -131,6 +131,27 @@ def _trace_dynamo(
     if result is None:
         raise ModelError("The exporter of PyTorch returned nothing")
     return result.model_proto
+
+
+def _with_projections_written_out(
+    program: torch.nn.Module | torch.export.ExportedProgram, inputs: tuple[Tensor, ...]
+) -> torch.nn.Module | torch.export.ExportedProgram:
+    """The steps of LSTM layers with ``proj_size``, which the exporter takes for plain ones."""
+    if isinstance(program, torch.nn.Module):
+        layers = [part for part in program.modules() if isinstance(part, torch.nn.LSTM)]
+        if not any(layer.proj_size for layer in layers):
+            return program
+        program = torch.export.export(program, inputs, strict=False)
+    lstm = torch.ops.aten.lstm.input
+    found = [node for node in program.graph.nodes if node.target is lstm]
+    # A direction of a layer has 2 or 4 tensors (weights, biases), and one more with a projection.
+    # The arguments are input, states, tensors, has_biases, layers, dropout, train, bidirectional.
+    if not any(len(n.args[2]) // (n.args[4] * (1 + n.args[7])) % 2 for n in found):
+        return program
+    written_out: torch.export.ExportedProgram = program.run_decompositions(
+        {lstm: torch.export.default_decompositions()[lstm]}
+    )
+    return written_out
 
 
 def _trace_script(

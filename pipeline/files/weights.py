@@ -16,23 +16,41 @@ _NAMED = 4
 _SCALE = "weight_scale"
 
 
-def find_state_dict(loaded: object, where: str) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+def find_state_dict(
+    loaded: object, where: str, *, empty: bool = False
+) -> tuple[dict[str, Tensor], tuple[str, ...]]:
     """The mapping of names to tensors in what a file held, and notes on where it was found.
 
     A checkpoint that wraps the state dict is looked into, and the ``module.`` prefix that
     DataParallel leaves is removed.
 
+    Args:
+        loaded: The content of the file.
+        where: The file, for messages.
+        empty: Whether a mapping without tensors is one, of a network without weights.
+
     Raises:
-        ModelError: If there is no state dict.
+        ModelError: If there is no state dict, or one of weights that PyTorch has quantized.
     """
     notes: list[str] = []
     state = loaded
+    if empty and isinstance(state, Mapping) and not state:
+        return {}, ()
     if isinstance(state, Mapping) and not _is_state_dict(state):
         for key in _CHECKPOINT_KEYS:
             if isinstance(state.get(key), Mapping) and _is_state_dict(state[key]):
                 notes.append(f"The state dict was found under the key '{key}' of a checkpoint.")
                 state = state[key]
                 break
+    if isinstance(state, Mapping) and _is_quantized(state):
+        raise ModelError(
+            "The weights were quantized by PyTorch already",
+            where=where,
+            found=_describe(state),
+            expected="the float weights",
+            hint="Save the state dict before torch.ao.quantization's convert() or "
+            "quantize_dynamic(): edgefactor quantizes by itself.",
+        )
     if not isinstance(state, Mapping) or not _is_state_dict(state):
         raise ModelError(
             "The file holds no module and no state dict",
@@ -137,6 +155,14 @@ def _is_state_dict(value: Mapping[Any, Any]) -> bool:
     return tensors > 0 and all(
         isinstance(item, Tensor) or str(name).endswith("_extra_state")
         for name, item in value.items()
+    )
+
+
+def _is_quantized(state: Mapping[Any, Any]) -> bool:
+    return any(
+        str(name).endswith("_packed_params._packed_params")
+        or (isinstance(value, Tensor) and value.is_quantized)
+        for name, value in state.items()
     )
 
 

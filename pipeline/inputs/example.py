@@ -262,7 +262,7 @@ def _flatten(result: Any) -> Iterator[Any]:
     elif isinstance(result, tuple | list):
         for value in result:
             yield from _flatten(value)
-    else:
+    elif result is not None:  # the exporter leaves None out as well
         yield result
 
 

@@ -119,7 +119,7 @@ def test_other_floats_become_float32(tmp_path: Path, factory: str, dtype: torch.
     for content, code in ((network, None), (network.state_dict(), factory)):
         loaded = load(networks.pickled(tmp_path / "m.pt", content), factory=code)
         assert {p.dtype for p in loaded.module.parameters()} == {torch.float32}
-        assert any(str(dtype) in note for note in loaded.notes)
+        assert [str(dtype) in note for note in loaded.notes] == [True]
 
 
 @pytest.mark.parametrize("name", NO_MODELS)
@@ -214,6 +214,25 @@ def test_state_dict_without_factory(tmp_path: Path) -> None:
 )
 def test_pickle_without_a_model(tmp_path: Path, content: object, words: str) -> None:
     assert words in refused(networks.pickled(tmp_path / "m.pt", content)).found
+
+
+def test_network_without_weights(tmp_path: Path, factory: str) -> None:
+    path = networks.pickled(tmp_path / "m.pt", nn.Identity().state_dict())
+    assert load(path, factory="torch.nn:Identity").kind == "state dict"
+    assert "not in the file: 0.weight" in refused(path, factory=factory).found
+    assert "no state dict" in refused(path).message
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("dynamic", [False, True])
+def test_weights_that_pytorch_quantized(tmp_path: Path, factory: str, dynamic: bool) -> None:
+    if dynamic:
+        network = torch.ao.quantization.quantize_dynamic(nn.Sequential(nn.Linear(4, 2)))
+        state = network.state_dict()
+    else:
+        state = {"weight": torch.quantize_per_tensor(torch.ones(3), 0.1, 0, torch.qint8)}
+    error = refused(networks.pickled(tmp_path / "m.pt", state), factory=factory)
+    assert "quantized by PyTorch" in error.message and "before" in error.hint
 
 
 def test_state_dict_that_does_not_fit(tmp_path: Path, factory: str) -> None:

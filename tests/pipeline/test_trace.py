@@ -193,12 +193,50 @@ class Bad(nn.Module):
 
 @pytest.mark.parametrize(
     ("kind", "words"),
-    [("complex", "complex64"), ("nothing", "NoneType"), ("NaN", "NaN"), ("number", "a int")],
+    [("complex", "complex64"), ("nothing", "nothing"), ("NaN", "NaN"), ("number", "a int")],
 )
 def test_outputs_that_cannot_be_exported(kind: str, words: str) -> None:
     with pytest.raises(ModelError) as caught:
         try_model(as_module(Bad(kind)), (torch.ones(1, 4),))
     assert words in str(caught.value)
+
+
+class SomeOutputs(nn.Module):
+    def forward(self, x: Tensor) -> tuple[Tensor, None, dict[str, Tensor]]:
+        return x + 1, None, {"twice": 2 * x}
+
+
+def test_none_among_outputs_is_left_out() -> None:
+    loaded, x = as_module(SomeOutputs()), torch.ones(1, 4)
+    assert [t.tolist() for t in try_model(loaded, [x])] == [[[2] * 4], [[2] * 4]]
+    assert len(to_onnx(loaded, [x]).model.graph.output) == 2
+
+
+class Projected(nn.Module):
+    """LSTM layers whose states are projected to fewer values."""
+
+    def __init__(self, *, bias: bool, both: bool) -> None:
+        super().__init__()
+        torch.manual_seed(5)
+        self.recurrent = nn.LSTM(3, 6, 2, bias, proj_size=2, batch_first=True, bidirectional=both)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        y, (h, c) = self.recurrent(x)
+        return y, h, c
+
+
+@pytest.mark.filterwarnings("ignore:LSTM with projections")
+@pytest.mark.parametrize(("bias", "both", "saved"), [(True, False, False), (False, True, True)])
+def test_projected_lstm(tmp_path: Path, bias: bool, both: bool, saved: bool) -> None:
+    network, x = Projected(bias=bias, both=both).eval(), torch.randn(1, 4, 3)
+    loaded = as_module(network)
+    if saved:
+        loaded = load(networks.program(tmp_path / "net.pt2", network, x))
+    with torch.no_grad():
+        expected = network(x)
+    found = run_onnx(to_onnx(loaded, [x]).model, x.numpy())
+    for values, wanted in zip(found, expected, strict=True):
+        np.testing.assert_allclose(values, wanted.numpy(), atol=1e-5)
 
 
 class DataDependent(nn.Module):
