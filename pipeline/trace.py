@@ -21,7 +21,7 @@ import onnx.inliner
 import torch
 from torch import Tensor
 
-from edgefactor.errors import ModelError, missing_package
+from edgefactor.errors import ModelError, UnsupportedOperatorError, missing_package
 from edgefactor.export.ops.table import TYPED_SUFFIX
 from edgefactor.pipeline.inputs.example import input_names
 from edgefactor.pipeline.load import LoadedModel
@@ -98,6 +98,8 @@ def to_onnx(loaded: LoadedModel, example_inputs: Sequence[Tensor]) -> TracedMode
         missing = _cause(error)
         if isinstance(missing, ModuleNotFoundError):
             raise missing_package(missing) from error
+        if isinstance(missing, UnsupportedOperatorError):
+            raise missing from error
         raise _failure(loaded, error) from error
     if model.functions:
         model = onnx.inliner.inline_local_functions(model)

@@ -85,7 +85,7 @@ def index_limit(loaded: LoadedModel) -> int:
     tables = [
         int(module.weight.shape[0])
         for module in loaded.module.modules()
-        if isinstance(module, nn.Embedding)
+        if isinstance(module, nn.Embedding | nn.EmbeddingBag)
     ]
     carried = [int(t.max()) + 1 for t in loaded.example_inputs or () if not t.is_floating_point()]
     return min(tables or carried, default=1)

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from edgefactor.errors import UnsupportedOperatorError
-from edgefactor.pipeline.passes import decompose_maps
+from edgefactor.pipeline.passes import decompose_maps, decompose_writes
 from edgefactor.pipeline.passes.decompose_einsum import einsum
 from edgefactor.pipeline.passes.decompose_gru import gru_that_resets_before
 from edgefactor.pipeline.passes.onnx_graph import OnnxGraph
@@ -181,7 +181,10 @@ DECOMPOSED: Mapping[str, Rule] = {
     "ReduceProd": _reduce_prod,
     "ReduceSumSquare": _reduced(["Mul"]),
     "Resize": decompose_maps.resize,
+    "ScatterElements": decompose_writes.scatter_elements,
+    "ScatterND": decompose_writes.scatter_nd,
     "Sum": _in_pairs("Add"),
+    "Trilu": decompose_writes.trilu,
 }
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
+from numpy.typing import NDArray
 
 from edgefactor.errors import MissingToolError
 from edgefactor.export import ops
@@ -82,6 +83,19 @@ def _norm(kind: str, channels: int, **attributes: object) -> Example:
 def _clip(net: Network, x: str, z: str) -> str:
     ends = [net.constant(np.float32(end)) for end in (-0.5, 1.0)]
     return net.node("Clip", [x, *ends], net.shape(x))
+
+
+def _written(kind: str, indices: NDArray[np.int64]) -> Example:
+    """One channel of another map, written into the map."""
+
+    def add(net: Network, x: str, z: str) -> str:
+        ends = [net.constant(np.array([n], np.int64)) for n in (0, 1, 1)]
+        channel = net.node("Slice", [z, *ends], (1, 1, 6, 6))
+        places = net.constant(indices.astype(np.int64))
+        attributes = {"axis": 1} if kind == "ScatterElements" else {}
+        return net.node(kind, [x, places, channel], net.shape(x), **attributes)
+
+    return add
 
 
 def _resize(net: Network, x: str, z: str) -> str:
@@ -235,6 +249,8 @@ EXAMPLES: dict[str, tuple[tuple[int, ...], Example]] = {
     "Relu": (_MAP, _same("Relu")),
     "Reshape": (_MAP, _with("Reshape", [[1, 4, 36]], (1, 4, 36))),
     "Resize": (_MAP, _resize),
+    "ScatterElements": (_MAP, _written("ScatterElements", np.full((1, 1, 6, 6), 2))),
+    "ScatterND": (_MAP, _written("ScatterND", np.array([[[[0, 2]]]]))),
     "Sigmoid": (_MAP, _same("Sigmoid")),
     "Slice": (_MAP, _with("Slice", [[1], [6], [2], [2]], (1, 4, 3, 6))),
     "Softmax": (_ROW, _same("Softmax")),
@@ -245,6 +261,7 @@ EXAMPLES: dict[str, tuple[tuple[int, ...], Example]] = {
     "Sum": (_MAP, _pair("Sum")),
     "Tanh": (_MAP, _same("Tanh")),
     "Tile": (_MAP, _with("Tile", [[1, 1, 1, 2]], (1, 4, 6, 12))),
+    "Trilu": (_MAP, _with("Trilu", [], (1, 4, 6, 6))),
     "Transpose": (_MAP, _to("Transpose", (1, 4, 6, 6), perm=[0, 1, 3, 2])),
     "Unsqueeze": ((1, 4, 6), _with("Unsqueeze", [[1]], (1, 1, 4, 6))),
     "Upsample": (_MAP, _upsample),

@@ -23,7 +23,8 @@ def parse(inputs: str, body: str, opset: int = 18) -> onnx.ModelProto:
     """A model from ONNX's text format; it has one output, ``y``.
 
     ``inputs`` is such as ``float[1,4,8,8] x``; integer constants are written in the body as
-    ``axes = Constant <value_ints = [2]> ()`` and become initializers here.
+    ``axes = Constant <value_ints = [2]> ()``, or of several axes as
+    ``i = Constant <value = int64[2,1] {3,0}> ()``, and become initializers here.
     """
     header = f'<ir_version: 8, opset_import: ["" : {opset}]>'
     model = onnx.parser.parse_model(f"{header} net ({inputs}) => (float y) {{ {body} }}")
@@ -33,7 +34,10 @@ def parse(inputs: str, body: str, opset: int = 18) -> onnx.ModelProto:
         attribute = node.attribute[0]
         value = onnx.helper.get_attribute_value(attribute)
         dtype = np.float32 if "float" in attribute.name else np.int64
-        array = np.array(value, dtype)
+        if isinstance(value, onnx.TensorProto):
+            array = onnx.numpy_helper.to_array(value)
+        else:
+            array = np.array(value, dtype)
         graph.initializer.append(onnx.numpy_helper.from_array(array, node.output[0]))
         graph.node.remove(node)
     return onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)

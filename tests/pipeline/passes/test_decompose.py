@@ -57,6 +57,45 @@ CASES: dict[str, tuple[str, str, str]] = {
         "i = Constant <value_ints = [2, -1]> () y = GatherND (x, i)",
         "Reshape Gather Reshape",
     ),
+    "rows written": (
+        "float[1,5,3] x, float[1,2,3] u",
+        "i = Constant <value = int64[1,2,3] {1,1,1,2,2,2}> () "
+        "y = ScatterElements <axis = 1> (x, i, u)",
+        "Reshape Slice Slice Concat",
+    ),
+    "last rows written": (
+        "float[4,3] x, float[2,3] u",
+        "i = Constant <value = int64[2,1] {-2,-1}> () y = ScatterND (x, i, u)",
+        "Reshape Slice Concat",
+    ),
+    "rows of a constant written": (
+        "float[2,3] u",
+        "x = Constant <value = float[3,3] {1,2,3,4,5,6,7,8,9}> () "
+        "i = Constant <value = int64[2,1] {0,1}> () y = ScatterND (x, i, u)",
+        "Reshape Concat",
+    ),
+    "all written": (
+        "float[2,3] x, float[2,3] u",
+        "i = Constant <value = int64[2,1] {0,1}> () y = ScatterND (x, i, u)",
+        "Reshape",
+    ),
+    "rows written in another order": (
+        "float[4,3] x, float[2,3] u",
+        "i = Constant <value = int64[2,1] {1,0}> () y = ScatterND (x, i, u)",
+        "Reshape Reshape Concat Gather Reshape",
+    ),
+    "elements written": (
+        "float[3,4] x, float[2,2] u",
+        "i = Constant <value = int64[2,2] {3,-3,2,0}> () y = ScatterElements <axis = -1> (x, i, u)",
+        "Reshape Reshape Concat Gather Reshape",
+    ),
+    "points written": (
+        "float[3,4,2] x, float[2,2] u",
+        "i = Constant <value = int64[2,2] {2,-1,0,1}> () y = ScatterND (x, i, u)",
+        "Reshape Reshape Concat Gather Reshape",
+    ),
+    "triangle": (ONE, "k = Constant <value = int64 {1}> () y = Trilu (x, k)", "Where"),
+    "lower triangle": (ONE, "y = Trilu <upper = 0> (x)", "Where"),
     "CumSum without the element": (
         ONE,
         "a = Constant <value_int = 1> () y = CumSum <exclusive = 1, reverse = 1> (x, a)",
