@@ -33,7 +33,7 @@ def _plane_bytes(geometry: ConvGeometry, strip: int) -> int:
     return 4 * (reach(*along) // 2 + 1) * reach(*across)
 
 
-def _windows_bytes(geometry: ConvGeometry, strip: int) -> int:
+def windows_bytes(geometry: ConvGeometry, strip: int) -> int:
     """A plane for each phase of the dilation (phases_of in the C), and paired weights."""
     (outputs, kernel, stride, dilation), across = _along_and_across(geometry)
     phases = dilation // gcd(dilation, stride)
@@ -47,16 +47,25 @@ def _windows_bytes(geometry: ConvGeometry, strip: int) -> int:
     return planes + (8 if pairs else 4) * words * across[1]
 
 
-DEPTHWISE_SOURCES = (
+#: Of all kernels by planes, on int8 and on int16.
+PLANE_SOURCES = (
     *HEADERS,
-    *CLAMP_SOURCES,
     "ef_simd.h",
     "ef_plane.h",
-    "ef_plane_fill.c",
+    "ef_plane_fill_loop.h",
     "ef_depthwise_planes.h",
     "ef_directions_of.c",
     "ef_plane_source_of.c",
 )
+#: Those of them that take windows besides.
+WINDOWS_SOURCES = (
+    *PLANE_SOURCES,
+    "ef_attributes.h",
+    "ef_depthwise_windows.h",
+    "ef_plane_windows.h",
+    "ef_plane_windows_loop.h",
+)
+DEPTHWISE_SOURCES = (*PLANE_SOURCES, *CLAMP_SOURCES, "ef_plane_fill.c")
 
 DEPTHWISE_DSP = Variant(
     kernel="ef_depthwise_s8_dsp",
@@ -88,12 +97,11 @@ DEPTHWISE_WINDOWS_DSP = replace(
     kernel="ef_depthwise_s8_windows_dsp",
     sources=(
         *DEPTHWISE_SOURCES,
-        "ef_attributes.h",
-        "ef_plane_windows.h",
+        *WINDOWS_SOURCES,
         "ef_plane_windows_run.c",
         "ef_depthwise_s8_windows_dsp.c",
     ),
-    strip_bytes=_windows_bytes,
+    strip_bytes=windows_bytes,
     why_not=lambda geometry, proof, encoding: why_not_form(geometry, "windows") or proof.doubled,
     model=replace(DEPTHWISE_DSP.model, mac=1.35, output=10.0, block=400.0),
 )

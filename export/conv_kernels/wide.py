@@ -19,6 +19,7 @@ from edgefactor.export.c_code.layer_code import (
     LayerCode,
     Ref,
 )
+from edgefactor.export.conv_kernels.dsp_depthwise import WINDOWS_SOURCES, windows_bytes
 from edgefactor.export.conv_kernels.geometry import INT32_MAX, ConvGeometry
 from edgefactor.export.encodings.codebook import Int8Array
 
@@ -35,6 +36,12 @@ _SOURCES: dict[str, tuple[str, ...]] = {
         "ef_wide_finish.h",
         "ef_wide_one_pixel.c",
         "ef_wide_two_pixels.c",
+    ),
+    "ef_depthwise_s16_dsp": (
+        *WINDOWS_SOURCES,
+        "ef_clamp_row_s16.h",
+        "ef_plane_fill_s16.c",
+        "ef_plane_windows_s16_run.c",
     ),
 }
 #: Taps that the DSP kernel takes at a time, and output pixels.
@@ -129,13 +136,15 @@ def conv_code(
     # A multiplier of 0 is 0 at any shift.
     right = np.where(reduced == 0, _LEAST_SHIFT, 15 - shifts)
     chosen = kernel or _kernel(geometry, codes, bias, right, features)
-    dsp = chosen == "ef_conv2d_s16_dsp"
+    scratch_bytes = 0
     _check_results(codes, bias, reduced, shifts)
     args: dict[str, CValue] = dict.fromkeys(
         ("weights", "channels", "bias", "long_bias", "multiplier", "shift"), CSymbol(name="NULL")
     )
-    if dsp:
-        data: NDArray[np.integer] = pair_words(codes, geometry.groups)
+    data: NDArray[np.integer] = codes.reshape(-1)
+    if chosen == "ef_conv2d_s16_dsp":
+        data = pair_words(codes, geometry.groups)
+        scratch_bytes = _PIXELS * -(-geometry.taps // _QUAD) * _QUAD * _INT16
         arrays = [
             CArray(suffix="weights", ctype="uint32_t", data=data, section="weights"),
             CArray(
@@ -145,7 +154,8 @@ def conv_code(
             ),
         ]
     else:
-        data = codes.reshape(-1)
+        if chosen == "ef_depthwise_s16_dsp":
+            scratch_bytes = windows_bytes(geometry, 1)
         narrow = fits_32_bits(codes, bias)
         arrays = [
             CArray(suffix="weights", ctype="int8_t", data=data, section="weights"),
@@ -172,12 +182,11 @@ def conv_code(
         inputs=(input_name,),
         scratch=True,
     )
-    strip = _PIXELS * -(-geometry.taps // _QUAD) * _QUAD * _INT16 if dsp else 0
     return LayerCode(
         calls=(call,),
         sources=(f"{chosen}.c", *_HEADERS, *_SOURCES[chosen]),
         arrays=tuple(arrays),
-        scratch_bytes=strip,
+        scratch_bytes=scratch_bytes,
         encoding="raw",
         bits=8,
         distinct_values=len(np.unique(codes)),
@@ -194,7 +203,9 @@ def _kernel(
 ) -> str:
     if not fits_32_bits(codes, bias) or int(right.min()) < _LEAST_SHIFT:
         return "ef_conv2d_s16_ref"
+    if features.dsp and geometry.is_depthwise:
+        return "ef_depthwise_s16_dsp"
     # Of -128 and a negative weight no half word of 256 * a + b can be made.
-    if features.dsp and not geometry.is_depthwise and int(codes.min()) > -128:
+    if features.dsp and int(codes.min()) > -128:
         return "ef_conv2d_s16_dsp"
     return "ef_conv2d_s16"

@@ -40,6 +40,9 @@ static inline void ef_plane_pad(int8_t *plane, uint32_t words, int32_t padding)
 /* Writes the elements of one channel, whose first one is at `in`. */
 void ef_plane_fill(const ef_plane_source *source, const int8_t *in, int8_t *plane);
 
+/* The same for a map of int16, whose steps count bytes too. */
+void ef_plane_fill_s16(const ef_plane_source *source, const int8_t *in, int8_t *plane);
+
 /* How the sums of an output channel become int8 (ef_requantize_doubled), and where they begin. */
 typedef struct ef_plane_channel {
     int32_t multiplier;

@@ -15,7 +15,7 @@ extern "C" {
  * offsets. */
 typedef struct ef_plane_windows {
     ef_plane_channel channel;
-    const uint32_t *weights; /* doubled. Stride 1: per line of the kernel and word of a pair's inputs
+    const uint32_t *weights; /* doubled (for int16: as they are). Stride 1: per line of the kernel and word of a pair's inputs
                               * (w[2j], w[2j+1]) for the first output, (w[2j-1], w[2j]) for the
                               * second one, which begins in the middle of a word.
                               * Else: per line (w[2j], w[2j+1]) */
@@ -35,6 +35,10 @@ typedef struct ef_plane_windows {
 
 /* plane: words (x[2j], x[2j+1]), line by line; a word more than the weights have may be read. */
 void ef_plane_windows_run(const ef_plane_windows *run, const int8_t *plane, int8_t *out);
+
+/* On int16, with another rounding: out = (sum * multiplier / 2^16 + offset) >> shift, saturated, where
+ * offset is 2^(shift - 1) and shift at least 1. Biases are as they are, output steps count bytes. */
+void ef_plane_windows_s16_run(const ef_plane_windows *run, const int8_t *plane, int8_t *out);
 
 #ifdef __cplusplus
 }

@@ -349,8 +349,9 @@ def test_layers(target: CTarget, tmp_path: Path) -> None:
     results = check_everywhere(graph, inputs, tmp_path, target)
     for op, (name, case) in zip(graph.ops, LAYERS.items(), strict=True):
         (call,) = ops.family_of(op).layer_code(op, graph, target).calls
-        dsp = target is DSP and not (case.groups > 1 and case.groups == case.map[2])
-        expected = "ef_conv2d_s16_dsp" if dsp else "ef_conv2d_s16"
+        depthwise = case.groups > 1 and case.groups == case.map[2]
+        fast = "ef_depthwise_s16_dsp" if depthwise else "ef_conv2d_s16_dsp"
+        expected = fast if target is DSP else "ef_conv2d_s16"
         # Shifts to the right of less than 17 are left to the plain kernel.
         assert call.function == ("ef_conv2d_s16_ref" if name == "shift 0" else expected)
         if case.out_range == 1.0:
