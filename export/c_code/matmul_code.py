@@ -17,6 +17,8 @@ BATCH_LOOPS = 3
 _PACKED_BYTES = 4096
 #: Right shifts and depths for which the requantization of the kernel for SMLAD is exact.
 _DSP_SHIFTS, _DSP_DEPTH = range(1, 23), 2**30 // 255**2
+#: The same for int16, whose scales are powers of two: one multiplier, and these right shifts.
+_WIDE_MULTIPLIER, _WIDE_SHIFTS = 2**14, range(15, 47)
 
 _HEADERS = ("ef_matmul.h", "ef_numerics.h")
 #: What a kernel needs besides, by the end of its name.
@@ -25,6 +27,13 @@ _SOURCES: dict[str, tuple[str, ...]] = {
     "s8_dsp": ("ef_simd.h", "ef_attributes.h"),
     "s8_mve": ("ef_mve.h", "ef_conv2d.h", "ef_weights.h"),
     "s16": ("ef_wide.h",),
+    "s16_dsp": (
+        "ef_wide.h",
+        "ef_simd.h",
+        "ef_attributes.h",
+        "ef_wide_products.h",
+        "ef_wide_products_run.c",
+    ),
 }
 
 
@@ -92,12 +101,13 @@ def matmul_code(
     by_pairs = target.features.dsp and -shift in _DSP_SHIFTS and depth <= _DSP_DEPTH
     kernel = "s8"
     if wide:
-        kernel = "s16"
+        exact = multiplier == _WIDE_MULTIPLIER and shift in _WIDE_SHIFTS
+        kernel = "s16_dsp" if target.features.dsp and exact else "s16"
     elif target.features.mve:
         kernel = "s8_mve"
     elif by_pairs:
         kernel = "s8_dsp"
-    fast = kernel == "s8_dsp"
+    fast = kernel in ("s8_dsp", "s16_dsp")
     padded = -(-depth // 4) * 4
     # All kernels pack 4 columns at a time; int16 for SMLAD, bytes with a sum each otherwise.
     column_bytes = 2 * padded if fast else depth + 4
@@ -143,7 +153,7 @@ def matmul_code(
         calls=(call,),
         sources=(*_HEADERS, f"{name}.c", *_SOURCES[kernel]),
         arrays=tuple(arrays),
-        scratch_bytes=0 if wide else tile * column_bytes + row_bytes,
+        scratch_bytes=0 if kernel == "s16" else tile * column_bytes + row_bytes,
         weight_bytes=sum(array.data.nbytes for array in arrays),
         bits=8 * output.dtype.bytes if arrays else 0,
         encoding="raw" if arrays else "",

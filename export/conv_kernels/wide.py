@@ -27,7 +27,8 @@ _HEADERS = ("ef_conv2d_s16.h", "ef_wide.h")
 #: What a kernel needs besides.
 _SOURCES: dict[str, tuple[str, ...]] = {
     "ef_conv2d_s16_ref": (),
-    "ef_conv2d_s16": ("ef_attributes.h",),
+    "ef_conv2d_s16": ("ef_attributes.h", "ef_inside.h"),
+    "ef_depthwise_s16": ("ef_attributes.h", "ef_inside.h"),
     "ef_conv2d_s16_dsp": (
         "ef_attributes.h",
         "ef_simd.h",
@@ -203,8 +204,8 @@ def _kernel(
 ) -> str:
     if not fits_32_bits(codes, bias) or int(right.min()) < _LEAST_SHIFT:
         return "ef_conv2d_s16_ref"
-    if features.dsp and geometry.is_depthwise:
-        return "ef_depthwise_s16_dsp"
+    if geometry.is_depthwise:
+        return "ef_depthwise_s16_dsp" if features.dsp else "ef_depthwise_s16"
     # Of -128 and a negative weight no half word of 256 * a + b can be made.
     if features.dsp and int(codes.min()) > -128:
         return "ef_conv2d_s16_dsp"

@@ -1,22 +1,7 @@
 #include "ef_attributes.h"
 #include "ef_conv2d_s16.h"
+#include "ef_inside.h"
 #include "ef_wide.h"
-
-/* The taps of an output position that lie inside the map, along one axis. */
-typedef struct taps {
-    int32_t first, end; /* of the kernel */
-    int32_t start;      /* position of tap 0 in the map */
-} taps;
-
-static taps inside(int32_t start, int32_t dilation, int32_t kernel, int32_t size)
-{
-    taps result;
-    result.start = start;
-    result.first = start < 0 ? (-start + dilation - 1) / dilation : 0;
-    const int32_t reach = size <= start ? 0 : (size - start + dilation - 1) / dilation;
-    result.end = reach < kernel ? reach : kernel;
-    return result;
-}
 
 static EF_OUT_OF_LINE int32_t dot(const int8_t *weights, const int16_t *in, int32_t count,
                                   int32_t acc)
@@ -35,8 +20,8 @@ static EF_OUT_OF_LINE int32_t dot(const int8_t *weights, const int16_t *in, int3
     return acc;
 }
 
-static int32_t accumulate(const ef_conv2d_s16_args *a, const int16_t *in, const taps *rows,
-                          const taps *columns, const int8_t *weights, int32_t acc)
+static int32_t accumulate(const ef_conv2d_s16_args *a, const int16_t *in, const ef_inside *rows,
+                          const ef_inside *columns, const int8_t *weights, int32_t acc)
 {
     const int32_t depth = a->in_c / a->groups;
     const int32_t count = columns->end - columns->first;
@@ -65,11 +50,11 @@ void ef_conv2d_s16(const ef_conv2d_s16_args *a, const int16_t *in, int16_t *out,
     const int32_t row = a->kernel_h * a->kernel_w * depth;
     (void)scratch;
     for (int32_t oy = 0; oy < a->out_h; oy++) {
-        const taps rows =
-            inside(oy * a->stride_h - a->pad_top, a->dilation_h, a->kernel_h, a->in_h);
+        const ef_inside rows =
+            ef_inside_of(oy * a->stride_h - a->pad_top, a->dilation_h, a->kernel_h, a->in_h);
         for (int32_t ox = 0; ox < a->out_w; ox++) {
-            const taps columns =
-                inside(ox * a->stride_w - a->pad_left, a->dilation_w, a->kernel_w, a->in_w);
+            const ef_inside columns =
+                ef_inside_of(ox * a->stride_w - a->pad_left, a->dilation_w, a->kernel_w, a->in_w);
             const int8_t *weights = (const int8_t *)a->weights;
             int32_t oc = 0;
             for (int32_t group = 0; group < a->groups; group++) {

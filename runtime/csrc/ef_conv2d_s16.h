@@ -45,7 +45,10 @@ void ef_conv2d_s16(const ef_conv2d_s16_args *a, const int16_t *in, int16_t *out,
 void ef_conv2d_s16_dsp(const ef_conv2d_s16_args *a, const int16_t *in, int16_t *out,
                        void *scratch);
 
-/* The same for depthwise ones (as many groups as input channels), by planes. Weights in OHWI order.
+/* Depthwise ones (as many groups as input channels), portable. Weights in OHWI order. No scratch. */
+void ef_depthwise_s16(const ef_conv2d_s16_args *a, const int16_t *in, int16_t *out, void *scratch);
+
+/* The same for cores with SMLAD, by planes. Weights in OHWI order.
  * Scratch: what ef_depthwise_s8_windows_dsp takes for its planes and pairs of weights. */
 void ef_depthwise_s16_dsp(const ef_conv2d_s16_args *a, const int16_t *in, int16_t *out,
                           void *scratch);

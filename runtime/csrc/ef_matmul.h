@@ -46,6 +46,11 @@ void ef_matmul_s8_dsp(const ef_matmul_args *a, const int8_t *in1, const int8_t *
 void ef_matmul_s16(const ef_matmul_args *a, const int16_t *in1, const int16_t *in2, int16_t *out,
                    void *scratch);
 
+/* The same for cores with SMLAD, a multiplier of 2^14 and shifts of 15..46. scratch as
+ * ef_matmul_s8_dsp. */
+void ef_matmul_s16_dsp(const ef_matmul_args *a, const int16_t *in1, const int16_t *in2, int16_t *out,
+                       void *scratch);
+
 /* For cores with MVE. scratch as ef_matmul_s8. */
 void ef_matmul_s8_mve(const ef_matmul_args *a, const int8_t *in1, const int8_t *in2, int8_t *out,
                       void *scratch);

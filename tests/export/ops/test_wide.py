@@ -34,6 +34,7 @@ from tests.export.ops.test_conv import CASES, Case
 
 SCALE = quantization(1 / 4096, 0)
 DSP = CTarget(features=IsaFeatures(dsp=True, unaligned=True))
+BOARDS = ("cortex-m0plus", "cortex-m4", "cortex-m55")
 
 
 def codes(generator: np.random.Generator, shape: Sequence[int]) -> NDArray[np.int16]:
@@ -201,15 +202,18 @@ PRODUCTS: dict[str, MatMul] = {
         perm_a=(0, 1, 2, 3), perm_b=(0, 2, 1, 3), perm_out=(0, 2, 1, 3),
     ),
 }  # fmt: skip
+PRODUCTS["long"] = PRODUCTS["single"] = PRODUCTS["plain"]
 PRODUCT_SHAPES = {
     "plain": ((2, 5, 9), (2, 9, 4)),
+    "long": ((1, 3, 300), (1, 300, 37)),
+    "single": ((1, 1, 1), (1, 1, 1)),
     "scores": ((1, 7, 2, 5), (1, 6, 2, 5)),
     "heads": ((1, 2, 7, 6), (1, 6, 2, 5)),
 }
 
 
-def test_products_of_matrices(tmp_path: Path) -> None:
-    generator = np.random.default_rng(9)
+def products_graph(generator: np.random.Generator) -> Graph:
+    """All products side by side, of two activations and with a constant."""
     tensors: list[Tensor] = []
     cases = []
     for name, op in PRODUCTS.items():
@@ -223,11 +227,29 @@ def test_products_of_matrices(tmp_path: Path) -> None:
                 tensors.append(wide(names[1], second))
             result = f"y{name}{held}"
             case = replace(op, name=result, inputs=names, outputs=(result,))
-            cases.append((case, quantization(2.0**-8, 0)))
-    graph = graph_of(cases, tensors, dtype=DType.INT16)
+            cases.append((case, quantization(2.0 ** -(8 - len(tensors) % 3), 0)))
+    return graph_of(cases, tensors, dtype=DType.INT16)
+
+
+@pytest.mark.parametrize("target", [CTarget(), DSP], ids=["plain", "dsp"])
+def test_products_of_matrices(target: CTarget, tmp_path: Path) -> None:
+    generator = np.random.default_rng(9)
+    graph = products_graph(generator)
     inputs = {p.tensor: codes(generator, graph.tensors[p.tensor].shape) for p in graph.inputs}
-    found = check_everywhere(graph, inputs, tmp_path)
-    assert all(len(np.unique(found[op.outputs[0]])) > 10 for op, _ in cases)
+    found = check_everywhere(graph, inputs, tmp_path, target)
+    for op in graph.ops:
+        (call,) = ops.family_of(op).layer_code(op, graph, target).calls
+        assert call.function == ("ef_matmul_s16_dsp" if target is DSP else "ef_matmul_s16")
+        results = found[op.outputs[0]]
+        assert len(np.unique(results)) > min(10, results.size // 2)
+
+
+@pytest.mark.parametrize("target", BOARDS)
+def test_products_of_matrices_on_the_board(target: str, tmp_path: Path) -> None:
+    generator = np.random.default_rng(10)
+    graph = products_graph(generator)
+    inputs = {p.tensor: codes(generator, graph.tensors[p.tensor].shape) for p in graph.inputs}
+    check_on_board(graph, inputs, tmp_path, target)
 
 
 def product_at(scale: float, depth: int) -> Graph:
@@ -236,7 +258,9 @@ def product_at(scale: float, depth: int) -> Graph:
     return graph_of([(op, quantization(scale, 0))], tensors, dtype=DType.INT16)
 
 
+@pytest.mark.parametrize("target", [CTarget(), DSP], ids=["plain", "dsp"])
 def test_products_that_could_wrap_around_get_a_coarser_scale_or_are_refused(
+    target: CTarget,
     tmp_path: Path,
 ) -> None:
     depth = 100
@@ -245,7 +269,7 @@ def test_products_that_could_wrap_around_get_a_coarser_scale_or_are_refused(
     finest = family.finest_scale(op, [SCALE.scale] * 2, [(1, 2, depth), (1, depth, 3)])
     ends = np.full((1, 2, depth), 32767, np.int16), np.full((1, depth, 3), -32768, np.int16)
     graph = product_at(finest, depth)
-    check_everywhere(graph, dict(zip("ab", ends, strict=True)), tmp_path)
+    check_everywhere(graph, dict(zip("ab", ends, strict=True)), tmp_path, target)
     too_fine = product_at(finest / 2, depth)
     with pytest.raises(ModelError, match="far outside"):
         family.layer_code(op, too_fine, CTarget())
@@ -350,8 +374,8 @@ def test_layers(target: CTarget, tmp_path: Path) -> None:
     for op, (name, case) in zip(graph.ops, LAYERS.items(), strict=True):
         (call,) = ops.family_of(op).layer_code(op, graph, target).calls
         depthwise = case.groups > 1 and case.groups == case.map[2]
-        fast = "ef_depthwise_s16_dsp" if depthwise else "ef_conv2d_s16_dsp"
-        expected = fast if target is DSP else "ef_conv2d_s16"
+        kernel = "ef_depthwise_s16" if depthwise else "ef_conv2d_s16"
+        expected = f"{kernel}_dsp" if target is DSP else kernel
         # Shifts to the right of less than 17 are left to the plain kernel.
         assert call.function == ("ef_conv2d_s16_ref" if name == "shift 0" else expected)
         if case.out_range == 1.0:
@@ -386,9 +410,6 @@ def test_the_order_of_pairs() -> None:
     both = [256 * a + b for a, b in zip(range(1, 6), range(6, 11), strict=True)]
     alone = [256 * a for a in range(11, 16)]
     assert halves.tolist() == [*both, 0, 0, 0, *alone, 0, 0, 0]
-
-
-BOARDS = ("cortex-m0plus", "cortex-m4", "cortex-m55")
 
 
 @pytest.mark.parametrize("target", BOARDS)
