@@ -1,11 +1,12 @@
-/* The body of ef_plane_fill and ef_plane_fill_s16. Define EF_PLANE_FILL, the function's name, and
- * EF_PLANE_VALUE(place), the element there, before including this; without them it is empty. */
-#ifdef EF_PLANE_FILL
+/* The body of ef_plane_fill and ef_plane_fill_s16. Define EF_PLANE_VALUE(place), the element there,
+ * before including this; without it this is empty. */
+#ifdef EF_PLANE_VALUE
 
 #include "ef_plane.h"
 #include "ef_simd.h"
 
-void EF_PLANE_FILL(const ef_plane_source *source, const int8_t *in, int8_t *plane)
+static inline void ef_plane_fill_lines(const ef_plane_source *source, const int8_t *in,
+                                       int8_t *plane)
 {
     const int32_t in_step = source->in_step;
     const int32_t step = source->word_step;

@@ -1,8 +1,8 @@
-/* The body of ef_plane_windows_run and ef_plane_windows_s16_run. Define EF_WINDOWS_RUN, the function's
- * name, EF_WINDOWS_FINISH, the assembler that takes sums in r2 and r3 with multiplier, offset and
- * shift in r4-r6 to outputs at r8 and, r7 bytes on, after it, and EF_WINDOWS_STORE(channel, out, sum),
- * the same in C for one output, before including this; without them it is empty. */
-#ifdef EF_WINDOWS_RUN
+/* The body of ef_plane_windows_run and ef_plane_windows_s16_run. Define
+ * EF_WINDOWS_FINISH, the assembler that takes sums in r2 and r3 with multiplier, offset and shift in
+ * r4-r6 to outputs at r8 and, r7 bytes on, after it, and EF_WINDOWS_STORE(channel, out, sum), the same
+ * in C for one output, before including this; without them it is empty. */
+#ifdef EF_WINDOWS_FINISH
 
 #include "ef_plane_windows.h"
 
@@ -207,7 +207,7 @@ static void run_any(const ef_plane_windows *run, const int8_t *plane, int8_t *ou
     }
 }
 
-void EF_WINDOWS_RUN(const ef_plane_windows *run, const int8_t *plane, int8_t *out)
+static inline void run_windows(const ef_plane_windows *run, const int8_t *plane, int8_t *out)
 {
 #if EF_HAS_DSP
     if (run->stride <= 2 && run->words >= 2 && run->words <= EF_PLANE_WORDS) {

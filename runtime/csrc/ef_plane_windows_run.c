@@ -1,4 +1,3 @@
-#define EF_WINDOWS_RUN ef_plane_windows_run
 /* the odd output's step is 0: it is stored over its neighbour */
 #define EF_WINDOWS_FINISH        \
     "smmlar r9, r2, r4, r5\n"    \
@@ -13,3 +12,8 @@
     "strb r2, [r8]\n"
 #define EF_WINDOWS_STORE(channel, out, sum) (*(out) = ef_plane_requantize(channel, sum))
 #include "ef_plane_windows_loop.h"
+
+void ef_plane_windows_run(const ef_plane_windows *run, const int8_t *plane, int8_t *out)
+{
+    run_windows(run, plane, out);
+}

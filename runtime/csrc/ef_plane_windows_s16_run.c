@@ -1,6 +1,5 @@
 #include "ef_wide.h"
 
-#define EF_WINDOWS_RUN ef_plane_windows_s16_run
 #define EF_WINDOWS_FINISH       \
     "smlawb r9, r2, r4, r5\n"   \
     "smlawb r10, r3, r4, r5\n"  \
@@ -14,3 +13,8 @@
     (*(int16_t *)(void *)(out) = ef_saturate_s16(                         \
          ef_scale_sum(sum, (channel)->multiplier, (channel)->shift + 16)))
 #include "ef_plane_windows_loop.h"
+
+void ef_plane_windows_s16_run(const ef_plane_windows *run, const int8_t *plane, int8_t *out)
+{
+    run_windows(run, plane, out);
+}
