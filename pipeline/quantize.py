@@ -164,13 +164,11 @@ def quantize(
     Raises:
         UnsupportedOperatorError: A sum of products could exceed the accumulator.
     """
-    if wide_ranges is not None:
-        _, wide_ranges = settle_masks(graph, wide_ranges)
-    graph, ranges = settle_masks(graph, ranges)
+    graph, ranges, wide_ranges = settle_masks(graph, ranges, wide, wide_ranges)
     graph, ranges, fixed = separate_fixed_scales(graph, ranges)
     bordered = place_borders(graph, ranges, wide | carries_states(graph))
     graph = bordered.graph
-    full = {**bordered.ranges, **(wide_ranges or {})}
+    full = {**bordered.ranges, **wide_ranges}
     fixed = {name: rule for name, rule in fixed.items() if name not in bordered.wide}
     groups = _Groups()
     for op in graph.ops:

@@ -1,7 +1,8 @@
 """Elements of one tensor or of another, as a condition says: ONNX's Where, TFLite's SELECT_V2.
 
 Conditions are int8 tensors of the codes 0 and 1 (``BOOLEAN``). Both choices and the result share
-one scale, so codes are only copied.
+one scale, so codes are only copied. A constant beyond the scale is its nearest end: what hides
+scores from a softmax is the lowest code.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edgefactor.export.c_code.broadcasting import broadcast_loops, broadcast_shape
 from edgefactor.export.c_code.layer_code import (
@@ -22,7 +22,7 @@ from edgefactor.export.c_code.layer_code import (
     LayerCode,
     Ref,
 )
-from edgefactor.export.ir import Array, Graph, Op, Quantization, Tensor, constant
+from edgefactor.export.ir import Array, DType, Graph, Op, Quantization, Tensor, constant
 from edgefactor.export.ops.family import (
     BOOLEAN,
     ONNX_BOOL,
@@ -63,6 +63,12 @@ class SelectFamily(Family):
     def output_shape(self, op: Select, inputs: Sequence[Tensor]) -> Shape:
         return broadcast_shape(*(tensor.shape for tensor in inputs))
 
+    def widths(self, op: Select) -> tuple[DType, ...]:
+        return (DType.INT8, DType.INT16)
+
+    def input_width(self, op: Select, index: int) -> DType | None:
+        return DType.INT8 if index == 0 else None
+
     def output_rule(self, op: Select) -> OutputRule:
         return "same"
 
@@ -81,9 +87,10 @@ class SelectFamily(Family):
 
     def reference(
         self, op: Select, inputs: Sequence[Tensor], output: Tensor, values: Sequence[Array]
-    ) -> NDArray[np.int8]:
+    ) -> Array:
         condition, first, second = values
-        return np.asarray(np.where(np.asarray(condition, np.int8) != 0, first, second), np.int8)
+        chosen = np.where(np.asarray(condition, np.int8) != 0, first, second)
+        return np.asarray(chosen, str(output.dtype))
 
     def write_onnx(self, op: Select, graph: Graph, builder: OnnxBuilder) -> None:
         condition, first, second = (builder.read(name) for name in op.inputs)
@@ -101,6 +108,8 @@ class SelectFamily(Family):
 
     def layer_code(self, op: Select, graph: Graph, target: CTarget) -> LayerCode:
         inputs = [graph.tensors[name] for name in op.inputs]
+        output = graph.tensors[op.outputs[0]]
+        function = "ef_select_s16" if output.dtype is DType.INT16 else "ef_select_s8"
         loops = broadcast_loops(*(tensor.shape for tensor in inputs))
         if loops is None:
             raise ValueError(f"{op.name}: lowering lets no broadcast of so many loops through")
@@ -114,18 +123,17 @@ class SelectFamily(Family):
             args[field] = CSymbol(name="NULL") if tensor.data is None else Ref(suffix=field)
             names.append(passed if tensor.data is not None else tensor.name)
             if tensor.data is not None:
-                data = np.asarray(tensor.data, np.int8).reshape(-1)
-                arrays.append(CArray(suffix=field, ctype="int8_t", data=data))
-        call = Call(
-            function="ef_select_s8", struct="ef_select_args", args=args, inputs=tuple(names)
-        )
-        elements = graph.tensors[op.outputs[0]].elements
+                data = np.asarray(tensor.data, str(tensor.dtype)).reshape(-1)
+                arrays.append(CArray(suffix=field, ctype=f"{tensor.dtype}_t", data=data))
+        call = Call(function=function, struct="ef_select_args", args=args, inputs=tuple(names))
         return LayerCode(
             calls=(call,),
-            sources=("ef_select.h", "ef_select_s8.c"),
+            sources=("ef_select.h", f"{function}.c"),
             arrays=tuple(arrays),
             in_place=tuple(
-                i for i, t in enumerate(inputs) if t.data is None and t.elements == elements
+                i
+                for i, t in enumerate(inputs)
+                if t.data is None and t.elements == output.elements and t.dtype is output.dtype
             ),
         )
 

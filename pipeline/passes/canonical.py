@@ -14,6 +14,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper
 
+from edgefactor.pipeline.passes.computed_masks import computed_masks
 from edgefactor.pipeline.passes.decompose import decompose
 from edgefactor.pipeline.passes.finite_masks import finite_masks
 from edgefactor.pipeline.passes.onnx_graph import OnnxGraph, attribute
@@ -306,6 +307,8 @@ PASSES: tuple[Callable[[OnnxGraph], None], ...] = (
     finite_masks,
     drop_expands,
     make_views_static,
+    merge_views,
+    computed_masks,
     merge_views,
     remove_identities,
 )

@@ -14,8 +14,10 @@ from edgefactor.export.ir import Graph, Op, constant
 from edgefactor.export.ops.elementwise import Add, Mul
 from edgefactor.export.ops.matmul import MatMul
 from edgefactor.export.ops.reshape import Reshape, Transpose, matching_axes
+from edgefactor.export.ops.select import Select
 from edgefactor.export.ops.softmax.family import Softmax
 from edgefactor.pipeline.passes.neighbours import merge, sole_consumer
+from edgefactor.pipeline.passes.settle_masks import HIDING
 
 
 def absorb_transposes(graph: Graph) -> Graph | None:
@@ -97,7 +99,11 @@ def _way_to_softmax(graph: Graph, tensor: str) -> list[Op] | None:
         way.append(op)
         if isinstance(op, Softmax):
             return None if op.log else way
-        masked = isinstance(op, Add) and any(graph.tensors[n].data is not None for n in op.inputs)
+        masked = isinstance(op, Add | Select) and any(
+            graph.tensors[n].data is not None for n in op.inputs[-2:]
+        )
+        if isinstance(op, Select) and op.inputs[0] == tensor:
+            return None
         product = isinstance(op, MatMul) and op.inputs[0] != op.inputs[1]
         if not (masked or product or isinstance(op, Reshape | Transpose) or _factor(graph, op)):
             return None
@@ -121,9 +127,12 @@ def factor_into_softmax(graph: Graph) -> Graph | None:
             if isinstance(step, Softmax):
                 changed[id(step)] = replace(step, inputs=inputs, beta=step.beta * number)
                 continue
-            if isinstance(step, Add):
-                mask = next(name for name in inputs if tensors[name].data is not None)
-                scaled = np.asarray(tensors[mask].values, np.float32) / np.float32(number)
+            if isinstance(step, Add | Select):
+                mask = next(name for name in inputs[-2:] if tensors[name].data is not None)
+                values = np.asarray(tensors[mask].values, np.float32)
+                scaled = values / np.float32(number)
+                # What hides goes on hiding.
+                scaled = np.where(values <= HIDING, np.minimum(values, scaled), scaled)
                 name = f"{mask}.unscaled"
                 tensors[name] = constant(name, scaled)
                 inputs = tuple(name if n == mask else n for n in inputs)

@@ -19,13 +19,17 @@ typedef struct ef_select_args {
     int32_t steps1[4];
     int32_t steps2[4];
     const int8_t *condition; /* NULL: it is passed in */
-    const int8_t *constant1;
-    const int8_t *constant2;
+    const void *constant1; /* of the type of in1 and in2 */
+    const void *constant2;
 } ef_select_args;
 
 /* Where the condition is not 0, in1, elsewhere in2. */
 void ef_select_s8(const ef_select_args *a, const int8_t *condition, const int8_t *in1,
                   const int8_t *in2, int8_t *out);
+
+/* On int16; the condition stays int8, so `out` may not be the condition. */
+void ef_select_s16(const ef_select_args *a, const int8_t *condition, const int16_t *in1,
+                   const int16_t *in2, int16_t *out);
 
 #ifdef __cplusplus
 }

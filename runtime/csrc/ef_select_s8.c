@@ -10,8 +10,8 @@ void ef_select_s8(const ef_select_args *a, const int8_t *condition, const int8_t
                   const int8_t *in2, int8_t *out)
 {
     const int8_t *const conditions = a->condition != NULL ? a->condition : condition;
-    const int8_t *const first = a->constant1 != NULL ? a->constant1 : in1;
-    const int8_t *const second = a->constant2 != NULL ? a->constant2 : in2;
+    const int8_t *const first = a->constant1 != NULL ? (const int8_t *)a->constant1 : in1;
+    const int8_t *const second = a->constant2 != NULL ? (const int8_t *)a->constant2 : in2;
     for (int32_t i = 0; i < a->sizes[0]; i++) {
         for (int32_t j = 0; j < a->sizes[1]; j++) {
             for (int32_t k = 0; k < a->sizes[2]; k++) {
