@@ -128,12 +128,17 @@ def random_data(
     """
     generator = np.random.default_rng(seed)
     inputs = tuple(
-        generator.integers(0, limit, (samples, *shape[1:])).astype(np.float32)
+        generator.integers(least_index(limit), limit, (samples, *shape[1:])).astype(np.float32)
         if limit
         else generator.standard_normal((samples, *shape[1:])).astype(np.float32)
         for shape, limit in zip(shapes, limits or [0] * len(shapes), strict=True)
     )
     return Dataset(inputs=inputs, source=f"random numbers (seed {seed})", random=True)
+
+
+def least_index(limit: int) -> int:
+    """The least random number below a limit: 0 is often padding, or the length of nothing."""
+    return 1 if limit > 2 else 0
 
 
 def check_shapes(dataset: Dataset, shapes: Sequence[Shape], *, option: str = "--data") -> None:

@@ -13,12 +13,14 @@ from torch import Tensor, nn
 
 from edgefactor.errors import ModelError, OptionError
 from edgefactor.pipeline.config import InputShape
-from edgefactor.pipeline.inputs.data import Shape
+from edgefactor.pipeline.inputs.data import Shape, least_index
 from edgefactor.pipeline.load import LoadedModel
 
 _SEED = 0
 #: What PyTorch says of a float tensor where an index must be.
-_WANTS_INDICES = ("scalar types: Long, Int", "must be long, int, byte or bool")
+_WANTS_INDICES = ("scalar types: Long, Int", "must be long, int, byte or bool", "bitwise_not")
+#: Inputs for whose types all choices are tried.
+_MOST_TRIED = 4
 
 
 def input_names(loaded: LoadedModel) -> tuple[str, ...]:
@@ -48,8 +50,8 @@ def choose_inputs(
         data_shapes: Shapes of the calibration data; used where the model's file carries no inputs.
 
     Returns:
-        Seeded random tensors of the right shapes, in the order of ``forward``: float32, or int64
-        for an input that the model takes as indices.
+        Seeded random tensors of the right shapes, in the order of ``forward``: float32, or of whole
+        numbers or truth values for an input that the model takes as such.
 
     Raises:
         OptionError: If `shapes` does not fit the model's inputs.
@@ -71,46 +73,64 @@ def choose_inputs(
         )
     generator = torch.Generator().manual_seed(_SEED)
     reals = [torch.randn(shape, generator=generator) for shape in chosen]
+    inputs = [
+        real if dtype.is_floating_point else torch.zeros(real.shape, dtype=dtype)
+        for dtype, real in zip(_types(loaded, reals), reals, strict=True)
+    ]
+    limits = index_limits(loaded, inputs)
     return tuple(
-        torch.randint(index_limit(loaded), real.shape, generator=generator) if whole else real
-        for whole, real in zip(_whole_numbers(loaded, reals), reals, strict=True)
+        torch.randint(least_index(limit), limit, tensor.shape, generator=generator).to(tensor.dtype)
+        if limit
+        else tensor
+        for limit, tensor in zip(limits, inputs, strict=True)
     )
 
 
-def index_limit(loaded: LoadedModel) -> int:
-    """Indices below this are valid in every embedding of the model.
-
-    Of an exported program no more is known than the indices that it carries.
-    """
-    tables = [
-        int(module.weight.shape[0])
-        for module in loaded.module.modules()
-        if isinstance(module, nn.Embedding | nn.EmbeddingBag)
-    ]
-    carried = [int(t.max()) + 1 for t in loaded.example_inputs or () if not t.is_floating_point()]
-    return min(tables or carried, default=1)
-
-
 def index_limits(loaded: LoadedModel, inputs: Sequence[Tensor]) -> tuple[int, ...]:
-    """For each input of ``choose_inputs`` the limit of its whole numbers; 0 for real ones."""
-    return tuple(0 if t.is_floating_point() else index_limit(loaded) for t in inputs)
+    """For each input of ``choose_inputs`` the limit of its whole numbers; 0 for real ones.
+
+    Indices below it are valid in every embedding of the model. Of what else is whole no more is
+    known than the numbers that the model's file carries.
+    """
+    tables = list(_table_rows(loaded))
+    carried = loaded.example_inputs or ()
+    limits = []
+    for position, tensor in enumerate(inputs):
+        own = [int(carried[position].max()) + 1] if len(carried) == len(inputs) else []
+        limit = 2 if tensor.dtype is torch.bool else max(min(tables or own, default=1), 1)
+        limits.append(0 if tensor.is_floating_point() else limit)
+    return tuple(limits)
 
 
-def _whole_numbers(loaded: LoadedModel, reals: Sequence[Tensor]) -> tuple[bool, ...]:
-    """Which inputs the model takes as indices: as its file says, or as an attempt shows."""
+def _table_rows(loaded: LoadedModel) -> Iterator[int]:
+    """The lengths of the tables that the model chooses rows of."""
+    for module in loaded.module.modules():
+        if isinstance(module, nn.Embedding | nn.EmbeddingBag):
+            yield int(module.weight.shape[0])
+    if isinstance(loaded.program, torch.export.ExportedProgram):
+        for node in loaded.program.graph.nodes:
+            if node.target is torch.ops.aten.embedding.default:
+                yield int(node.args[0].meta["val"].shape[0])
+
+
+def _types(loaded: LoadedModel, reals: Sequence[Tensor]) -> tuple[torch.dtype, ...]:
+    """Real inputs, indices, or truth values: as the model's file says, or as an attempt shows."""
     carried = loaded.example_inputs
     if carried is not None and len(carried) == len(reals):
-        return tuple(not tensor.is_floating_point() for tensor in carried)
-    nothing = (False,) * len(reals)
+        return tuple(torch.float32 if t.is_floating_point() else t.dtype for t in carried)
+    nothing = (torch.float32,) * len(reals)
     if _refused(loaded, reals) not in _WANTS_INDICES:
         return nothing
-    for whole in itertools.product((False, True), repeat=len(reals)):
+    kinds = (torch.float32, torch.int64, torch.bool)
+    for types in itertools.product(
+        kinds[: 3 if len(reals) <= _MOST_TRIED else 2], repeat=len(reals)
+    ):
         inputs = [
-            torch.zeros(real.shape, dtype=torch.int64) if flag else real
-            for flag, real in zip(whole, reals, strict=True)
+            real if dtype.is_floating_point else torch.zeros(real.shape, dtype=dtype)
+            for dtype, real in zip(types, reals, strict=True)
         ]
-        if any(whole) and not _refused(loaded, inputs):
-            return whole
+        if types != nothing and not _refused(loaded, inputs):
+            return types
     return nothing
 
 
@@ -161,7 +181,8 @@ def try_model(loaded: LoadedModel, inputs: Sequence[Tensor]) -> tuple[Tensor, ..
         raise ModelError(
             "The model's output is NaN or infinite for a normally distributed input",
             where=loaded.source,
-            hint="Check the model for divisions by zero, logarithms and exponentials.",
+            hint="Check the model for divisions by zero, logarithms and exponentials, and for "
+            "attention that a mask leaves nothing to see.",
         )
     return outputs
 
