@@ -196,5 +196,8 @@ def _require_finite(statistics: Mapping[str, _Statistics]) -> None:
                 where=f"tensor {name}",
                 found=f"range {seen.low} to {seen.high}",
                 expected="finite values",
-                hint="check the weights and the normalization of the data",
+                hint="write a mask of minus infinity as scores.masked_fill(hidden, -inf) before a "
+                "softmax or a maximum"
+                if seen.low == -np.inf and not np.isnan(seen.high)
+                else "check the weights and the normalization of the data",
             )

@@ -9,14 +9,13 @@ infinity, so the choice moves onto the scores and what is left of the mask is a 
     Where(d, -inf, Where(c, -inf, x))  = Where(d or c, -inf, x)
     v * -1e4, of truth values v        = Where(v > 1/2, -1e4, 0)
 
-What the choice hides scores with is settled when their range is known
+Only where all that comes of a mask is a softmax or a maximum: there it does not matter which of the
+large numbers hides. What the choice hides scores with is settled when their range is known
 (``pipeline/passes/settle_masks.py``).
 """
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,11 +25,15 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from edgefactor.pipeline.passes.finite_masks import HIDDEN, MINUS_INFINITY
-from edgefactor.pipeline.passes.onnx_graph import OnnxGraph, Shape, attribute
+from edgefactor.pipeline.passes.mask_views import VIEWS, numeric_view, view_condition
+from edgefactor.pipeline.passes.onnx_graph import OnnxGraph, Shape
 
 #: What looks at the largest of a row, so that anything far below it does not count.
-_READERS = ("ArgMax", "GlobalMaxPool", "LogSoftmax", "MaxPool", "ReduceMax", "Softmax")
-_VIEWS = ("Expand", "Identity", "Reshape", "Transpose")
+_SOFTMAX = ("LogSoftmax", "Softmax")
+_READERS = (*_SOFTMAX, "ArgMax", "GlobalMaxPool", "MaxPool", "ReduceMax")
+_WHOLE = (TensorProto.BOOL, TensorProto.INT32, TensorProto.INT64)
+#: What masked scores may pass on the way there.
+_STEPS = ("Add", "Where", *VIEWS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,9 +84,11 @@ class _Masks:
         if node is None or self.constant(node.input[0]) is not None:
             return None
         condition, first, second = node.input
-        if any(self.shape(name) is None for name in (*node.input, *node.output)):
-            return None
         for hides, number, rest in ((True, first, second), (False, second, first)):
+            # The number gives the result no shape.
+            whole = self.broadcast(condition, rest)
+            if whole is None or whole != self.shape(value):
+                continue
             if self.hides_all(number) and not self.hides_all(rest):
                 return _Mask(node=node, condition=condition, hides=hides, number=number, rest=rest)
         return None
@@ -97,58 +102,38 @@ class _Masks:
         return value, helper.make_node(kind, inputs, [value], name=value)
 
     def choose(
-        self, mask: _Mask, condition: str, rest: str, node: onnx.NodeProto
+        self, mask: _Mask, condition: str, rest: str, node: onnx.NodeProto, factor: float = 1.0
     ) -> onnx.NodeProto:
         """The mask's choice with another condition of other values, in the place of a node."""
-        inputs = [condition, mask.number, rest] if mask.hides else [condition, rest, mask.number]
-        number = self.constant(mask.number)
-        if number is not None and number.ndim and number.size > 1:
-            least = self.graph.add_constant(f"{mask.number}_least", np.array(number.min()))
-            inputs = [least if name == mask.number else name for name in inputs]
+        least = float(np.min(self.graph.constants[mask.number])) * factor
+        name = self.graph.add_constant(f"{node.output[0]}_least", np.array(least, np.float32))
+        inputs = [condition, name, rest] if mask.hides else [condition, rest, name]
         return helper.make_node("Where", inputs, node.output, name=node.name)
+
+    def only_hides(self, value: str, readers: tuple[str, ...] = _SOFTMAX) -> bool:
+        """Whether every way from a value leads to an operator of ``readers``."""
+        ways = self.graph.consumers(value)
+        return bool(ways) and all(
+            node.op_type in readers
+            or (node.op_type in _STEPS and self.only_hides(node.output[0], readers))
+            for node in ways
+        )
 
     def through_view(self, node: onnx.NodeProto) -> bool:
         """A view of a mask of numbers is that of its condition."""
-        mask = self.mask(node.input[0]) if node.op_type in _VIEWS else None
+        mask = self.mask(node.input[0]) if node.op_type in VIEWS else None
         rest = None if mask is None else self.constant(mask.rest)
         if mask is None or rest is None or node.output[0] not in self.graph.shapes:
             return False
         shape, target = self.graph.shapes[node.input[0]], self.graph.shapes[node.output[0]]
-        view = _numeric_view(node, target)
+        view = numeric_view(node, target)
         # A constant of full size keeps the shape of the result, whatever shape the condition has.
-        viewed = view(np.broadcast_to(rest, shape))
-        name = self.graph.add_constant(f"{node.output[0]}_rest", np.ascontiguousarray(viewed))
-        condition, nodes = self.viewed_condition(mask.condition, shape, view, target)
-        self.graph.replace([node], [*nodes, self.choose(mask, condition, name, node)])
+        viewed = np.ascontiguousarray(view(np.broadcast_to(rest, shape)))
+        name = self.graph.add_constant(f"{node.output[0]}_rest", viewed)
+        seen = view_condition(self.graph, mask.condition, shape, view, target)
+        new = self.choose(mask, seen.value, name, node)
+        self.graph.replace([node], [*seen.nodes, new])
         return True
-
-    def viewed_condition(
-        self,
-        condition: str,
-        shape: Shape,
-        view: Callable[[NDArray[Any]], NDArray[Any]],
-        target: Shape,
-    ) -> tuple[str, list[onnx.NodeProto]]:
-        """A condition after a view, with axes of 1 where it is the same all along."""
-        own = self.graph.shapes[condition]
-        numbers = np.arange(np.prod(own, dtype=np.int64)).reshape(own)
-        wanted = view(np.broadcast_to(numbers, shape))
-        for small in _shapes_within(target, numbers.size):
-            if np.array_equal(np.broadcast_to(numbers.reshape(small), target), wanted):
-                if small == own:
-                    return condition, []
-                sizes = self.graph.add_constant(f"{condition}_sizes", np.array(small, np.int64))
-                value, node = self.add(
-                    "Reshape", [condition, sizes], f"{condition}_view", small, truth=True
-                )
-                return value, [node]
-        flat = self.graph.add_constant(f"{condition}_flat", np.array([numbers.size], np.int64))
-        row, first = self.add(
-            "Reshape", [condition, flat], f"{condition}_row", (numbers.size,), truth=True
-        )
-        places = self.graph.add_constant(f"{condition}_places", np.ascontiguousarray(wanted))
-        value, second = self.add("Gather", [row, places], f"{condition}_view", target, truth=True)
-        return value, [first, second]
 
     def broadcast(self, *values: str) -> Shape | None:
         """The shape of values together."""
@@ -158,7 +143,7 @@ class _Masks:
 
     def through_sum(self, node: onnx.NodeProto) -> bool:
         """What is added to a mask is added to what it leaves to see."""
-        if node.op_type != "Add":
+        if node.op_type != "Add" or not self.only_hides(node.output[0]):
             return False
         for index in (0, 1):
             mask, other = self.mask(node.input[index]), node.input[1 - index]
@@ -194,49 +179,59 @@ class _Masks:
             rest = self.constant(mask.rest)
             if rest is None or factor.ndim > rest.ndim:
                 continue
-            scaled = rest * factor if node.op_type == "Mul" else rest / factor
-            name = self.graph.add_constant(f"{node.output[0]}_rest", np.asarray(scaled, np.float32))
-            self.graph.replace([node], [self.choose(mask, mask.condition, name, node)])
+            times = float(factor.item()) if node.op_type == "Mul" else 1 / float(factor.item())
+            scaled = np.asarray(rest * np.float32(times))
+            name = self.graph.add_constant(f"{node.output[0]}_rest", scaled)
+            new = self.choose(mask, mask.condition, name, node, times)
+            self.graph.replace([node], [new])
             return True
         return False
 
     def joined(self, node: onnx.NodeProto) -> bool:
         """A mask on a mask is one, and so is one on constants that hide."""
         outer = self.mask(node.output[0]) if node.op_type == "Where" else None
-        if outer is None:
+        if outer is None or not self.only_hides(node.output[0]):
             return False
         inner = self.mask(outer.rest)
         if inner is not None:
-            return self.join(outer, inner.condition, inner.hides, inner.rest, inner)
-        held, left = self.held_mask(outer.rest)
-        if held is None:
+            return self.join(outer, inner.condition, inner.hides, inner.rest, [])
+        found = self.held_mask(outer.rest)
+        if found is None:
             return False
+        held, left = found
         hidden = _without_repeats(np.asarray(held <= HIDDEN))
         name = self.graph.add_constant(f"{node.output[0]}_hidden", hidden)
-        if left is None:
-            zeros = np.zeros(held.shape, np.float32)
-            left = self.graph.add_constant(f"{node.output[0]}_rest", zeros)
-        return self.join(outer, name, True, left, outer)
+        # What is not hidden by the constant may be moved by it: a bias by position.
+        cleared = np.where(held <= HIDDEN, np.float32(0), held)
+        rest = self.graph.add_constant(f"{node.output[0]}_rest", cleared)
+        nodes: list[onnx.NodeProto] = []
+        if left is not None and np.any(cleared):
+            shape = self.shape(outer.rest) or ()
+            rest, added = self.add("Add", [left, rest], f"{node.output[0]}_sum", shape)
+            nodes.append(added)
+        elif left is not None:
+            rest = left
+        return self.join(outer, name, True, rest, nodes)
 
-    def held_mask(self, value: str) -> tuple[NDArray[Any] | None, str | None]:
-        """A constant mask that a value is, or to which scores were added, and those scores."""
+    def held_mask(self, value: str) -> tuple[NDArray[Any], str | None] | None:
+        """A constant that hides, which a value is or to which scores were added, and those."""
         own = self.constant(value)
         if own is not None:
-            return (own, None) if _only_hides(own) else (None, None)
-        node = next((n for n in self.graph.nodes if value in n.output), None)
+            return (own, None) if _hides_some(own) else None
+        node = self.producer(value)
         if node is None or node.op_type != "Add" or self.graph.only_consumer(value) is None:
-            return None, None
+            return None
         for index in (0, 1):
-            held = self.constant(node.input[index])
-            other = node.input[1 - index]
-            same = self.graph.shapes.get(other) == self.graph.shapes[value]
-            if held is not None and same and _only_hides(held):
+            held, other = self.constant(node.input[index]), node.input[1 - index]
+            if held is not None and self.shape(other) == self.shape(value) and _hides_some(held):
                 return held, other
-        return None, None
+        return None
 
-    def join(self, outer: _Mask, condition: str, hides: bool, rest: str, inner: _Mask) -> bool:
+    def join(
+        self, outer: _Mask, condition: str, hides: bool, rest: str, nodes: list[onnx.NodeProto]
+    ) -> bool:
+        """Make a mask hide what another condition hides too, and leave ``rest`` to see."""
         node = outer.node
-        nodes: list[onnx.NodeProto] = []
         if hides != outer.hides:
             held = self.constant(condition)
             if held is not None:
@@ -262,51 +257,57 @@ class _Masks:
         return True
 
     def from_product(self, node: onnx.NodeProto) -> bool:
-        """Truth values times a large number: 1 hides. They may be counted down: -1 to 0."""
-        if node.op_type != "Mul" or node.output[0] not in self.graph.shapes:
+        """Whole numbers v times a large one: 1 hides; with v - 1, 0 does."""
+        if node.op_type != "Mul" or not self.only_hides(node.output[0]):
             return False
         for index in (0, 1):
             factor, truth = self.constant(node.input[1 - index]), node.input[index]
-            if factor is None or factor.size != 1 or abs(float(factor.item())) < -HIDDEN:
-                continue
             shape = self.shape(truth)
-            if shape is None or not self.leads_to_softmax(node.output[0]):
+            if factor is None or factor.size != 1 or shape != self.shape(node.output[0]):
                 continue
-            negative = float(factor.item()) < 0
-            half = np.array(0.5 if negative else -0.5, np.float32)
+            number, below = float(factor.item()), self.is_below_one(truth)
+            if number * (-1 if below else 1) > HIDDEN or not self.is_whole(truth):
+                continue
             name = node.output[0]
+            half = np.array(-0.5 if below else 0.5, np.float32)
             inputs = [truth, self.graph.add_constant(f"{name}_half", half)]
-            kind = "Greater" if negative else "Less"
-            condition, compare = self.add(kind, inputs, f"{name}_condition", shape, truth=True)
-            number = np.array(-abs(float(factor.item())), np.float32)
-            zeros = np.zeros(self.graph.shapes[name], np.float32)
+            kind = "Less" if below else "Greater"
+            condition, compare = self.add(
+                kind, inputs, f"{name}_condition", shape or (), truth=True
+            )
+            least = np.array(-abs(number), np.float32)
             chosen = [
                 condition,
-                self.graph.add_constant(f"{name}_number", number),
-                self.graph.add_constant(f"{name}_rest", zeros),
+                self.graph.add_constant(f"{name}_least", least),
+                self.graph.add_constant(
+                    f"{name}_rest", np.zeros(self.graph.shapes[name], np.float32)
+                ),
             ]
             where = helper.make_node("Where", chosen, node.output, name=node.name)
             self.graph.replace([node], [compare, where])
             return True
         return False
 
-    def readers(self, value: str) -> Iterator[onnx.NodeProto]:
-        """What reads a value in the end: views are passed through."""
-        for node in self.graph.consumers(value):
-            if node.op_type in ("Reshape", "Transpose", "Identity"):
-                yield from self.readers(node.output[0])
-            else:
-                yield node
+    def producer(self, value: str) -> onnx.NodeProto | None:
+        return next((n for n in self.graph.nodes if value in n.output), None)
 
-    def leads_to_softmax(self, value: str) -> bool:
-        """Whether a value is added to what a softmax reads, and serves for nothing else."""
-        readers = self.graph.consumers(value)
-        passes = ("Add", *_VIEWS)
-        return bool(readers) and all(
-            node.op_type in ("Softmax", "LogSoftmax")
-            or (node.op_type in passes and self.leads_to_softmax(node.output[0]))
-            for node in readers
-        )
+    def is_below_one(self, value: str) -> bool:
+        """Whether a value is another one less 1."""
+        node = self.producer(value)
+        held = None if node is None or node.op_type != "Sub" else self.constant(node.input[1])
+        return held is not None and bool(np.all(held == 1))
+
+    def is_whole(self, value: str) -> bool:
+        """Whether a value can only be a whole number: of truth values, or of an input of such."""
+        held, node = self.constant(value), self.producer(value)
+        if held is not None:
+            return bool(np.all(held == np.rint(held)))
+        if node is None:
+            return False
+        if node.op_type == "Cast":
+            return self.graph.types.get(node.input[0], TensorProto.FLOAT) in _WHOLE
+        inputs = node.input[:1] if node.op_type in VIEWS else node.input
+        return node.op_type in ("Sub", *VIEWS) and all(self.is_whole(name) for name in inputs)
 
     def settle(self, node: onnx.NodeProto) -> bool:
         """No infinity is left where only the largest of a row counts."""
@@ -314,8 +315,7 @@ class _Masks:
         number = None if mask is None else self.constant(mask.number)
         if mask is None or number is None or np.all(number >= MINUS_INFINITY):
             return False
-        readers = list(self.readers(node.output[0]))
-        if not readers or any(reader.op_type not in _READERS for reader in readers):
+        if not self.only_hides(node.output[0], _READERS):
             return False
         finite = np.maximum(number, np.float32(MINUS_INFINITY)).astype(np.float32)
         name = self.graph.add_constant(f"{mask.number}_finite", np.asarray(finite))
@@ -341,12 +341,10 @@ def computed_masks(graph: OnnxGraph) -> None:
         masks.look()
 
 
-def _only_hides(values: NDArray[Any]) -> bool:
-    """Whether an array is a mask: zeros and numbers that hide."""
-    if values.dtype.kind != "f":
-        return False
+def _hides_some(values: NDArray[Any]) -> bool:
+    """Whether an array is a mask: some of its numbers hide."""
     hidden = np.asarray(values <= HIDDEN)
-    return bool(hidden.any() and not np.any(values[~hidden]))
+    return values.dtype.kind == "f" and bool(hidden.any() and not hidden.all())
 
 
 def _without_repeats(values: NDArray[Any]) -> NDArray[Any]:
@@ -356,21 +354,3 @@ def _without_repeats(values: NDArray[Any]) -> NDArray[Any]:
         if np.array_equal(np.broadcast_to(first, values.shape), values):
             values = first
     return values
-
-
-def _numeric_view(node: onnx.NodeProto, target: Shape) -> Callable[[NDArray[Any]], NDArray[Any]]:
-    """What a view does to an array."""
-    if node.op_type == "Transpose":
-        perm = attribute(node, "perm", list(range(len(target)))[::-1])
-        return lambda array: np.transpose(array, perm)
-    if node.op_type == "Expand":
-        return lambda array: np.broadcast_to(array, target)
-    return lambda array: array.reshape(target)
-
-
-def _shapes_within(target: Shape, elements: int) -> Iterator[Shape]:
-    """The shapes of so many elements that broadcast to a shape."""
-    for kept in itertools.product((False, True), repeat=len(target)):
-        shape = tuple(size if keep else 1 for keep, size in zip(kept, target, strict=True))
-        if int(np.prod(shape, dtype=np.int64)) == elements:
-            yield shape

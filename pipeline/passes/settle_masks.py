@@ -31,6 +31,8 @@ from edgefactor.pipeline.passes.neighbours import sole_consumer
 Range = tuple[float, float]
 #: No score is meant to be moved by this much: from here on a number hides.
 HIDING = -1e3
+#: From here on int8 holds no score beside what a computed mask hides with.
+_COARSE = -9e3
 #: Codes of a probability of 1, and beyond those a log-softmax of int8 ends.
 _CODES, _WIDE_CODES, _LOG_END = 256, 65536, 16.0
 
@@ -51,10 +53,13 @@ class _Masked:
 
 
 def _reader(graph: Graph, tensor: str) -> Op | None:
-    """What reads a tensor, views aside, if only the largest of a row counts there."""
+    """What reads a tensor, views and further masks aside, if only the largest of a row counts."""
     op = sole_consumer(graph, tensor)
-    while isinstance(op, Reshape | Transpose):
-        op = sole_consumer(graph, op.outputs[0])
+    while isinstance(op, Reshape | Transpose | Select | Add):
+        if isinstance(op, Select) and tensor == op.inputs[0]:
+            return None
+        tensor = op.outputs[0]
+        op = sole_consumer(graph, tensor)
     largest = isinstance(op, ArgExtreme) and op.largest
     return op if largest or isinstance(op, Softmax | MaxPool2D) else None
 
@@ -87,14 +92,21 @@ class _Settling:
         self.bottoms: dict[str, float] = {}
 
     def settle(self, op: Op, found: _Masked, values: NDArray[np.float32]) -> float:
-        """Settle the range of masked scores; what a sum hides them with."""
+        """Settle the range of masked scores.
+
+        Returns:
+            What a sum hides them with.
+        """
         seen = values[values > HIDING]
         below, above = (float(seen.min()), float(seen.max())) if seen.size else (0.0, 0.0)
         low, high = self.ranges[found.scores]
         margin = _margin(self.graph, found.reader, wide=self.wide)
         bottom = self.bottoms.get(found.scores, low + min(below, 0.0) - margin)
+        if isinstance(op, Select):
+            # What it hides with may be a score like others.
+            bottom = max(bottom, min(low, float(values.max())))
         result: Op | None = op
-        while result is not None and result is not found.reader:
+        while result is op or isinstance(result, Reshape | Transpose):
             self.ranges[result.outputs[0]] = (bottom, high + max(above, 0.0))
             self.bottoms[result.outputs[0]] = bottom
             result = sole_consumer(self.graph, result.outputs[0])
@@ -130,6 +142,8 @@ def choose_by_masks(graph: Graph, ranges: Mapping[str, Range]) -> tuple[Graph, d
             new_ops.append(op)
             continue
         scores = next(name for name in op.inputs if name != mask)
+        # Half a step of int8: what is less is 0 there.
+        least = -ranges[mask][0] / 512
         hides, number = f"{op.name}.hides", f"{op.name}.number"
         tensors[hides] = Tensor(name=hides, shape=graph.tensors[mask].shape)
         tensors[number] = constant(number, np.full((1,), 10 * HIDING, np.float32))
@@ -139,7 +153,7 @@ def choose_by_masks(graph: Graph, ranges: Mapping[str, Range]) -> tuple[Graph, d
             inputs=(mask,),
             outputs=(hides,),
             source=op.source,
-            expression=f"x {HIDING!r} less",
+            expression=f"x {-least!r} less",
             boolean=True,
         )
         inputs = (hides, number, scores)
@@ -149,13 +163,15 @@ def choose_by_masks(graph: Graph, ranges: Mapping[str, Range]) -> tuple[Graph, d
 
 
 def _computed_mask(graph: Graph, op: Op, ranges: Mapping[str, Range]) -> str | None:
-    """The operand of a sum that is a computed mask of numbers."""
-    if not isinstance(op, Add) or op.activation != "none" or _reader(graph, op.outputs[0]) is None:
+    """The operand of a sum of scores that is a computed mask of numbers."""
+    if not isinstance(op, Add) or op.activation != "none":
+        return None
+    reader = _reader(graph, op.outputs[0])
+    if not isinstance(reader, Softmax) or reader.log:
         return None
     if any(graph.tensors[name].data is not None for name in op.inputs):
         return None
-    hiding = [name for name in op.inputs if ranges[name][0] <= HIDING]
-    # The choice has the shape of condition and scores together: that of the sum.
+    hiding = [name for name in op.inputs if ranges[name][0] <= _COARSE and ranges[name][1] <= 1]
     return hiding[0] if len(hiding) == 1 else None
 
 
