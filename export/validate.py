@@ -58,13 +58,18 @@ def validate(graph: Graph, step: str, *, quantized: bool = False) -> Graph:
 
 
 def _check_widths(graph: Graph, step: str, op: Op) -> None:
-    """All activations of an operator have one type, which its family can compute."""
+    """All activations of an operator have one type, which its family can compute.
+
+    But for inputs of which it says the type, such as conditions.
+    """
     family = ops.family_of(op)
-    found = {
-        graph.tensors[name].dtype
-        for name in (*op.inputs, *op.outputs)
-        if graph.tensors[name].data is None
-    }
+    found = {graph.tensors[name].dtype for name in op.outputs}
+    for index, name in enumerate(op.inputs):
+        tensor, asked = graph.tensors[name], family.input_width(op, index)
+        if tensor.data is None and asked is None:
+            found.add(tensor.dtype)
+        elif tensor.data is None and asked is not tensor.dtype:
+            _fail(graph, step, f"{name} is {tensor.dtype}, not {asked}", f"operator {op.name}")
     words = " and ".join(sorted(found))
     if not found <= set(family.widths(op)):
         _fail(graph, step, f"it has activations of {words}", f"operator {op.name}")

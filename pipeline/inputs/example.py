@@ -122,11 +122,14 @@ def _types(loaded: LoadedModel, reals: Sequence[Tensor]) -> tuple[torch.dtype, .
     if _refused(loaded, reals) not in _WANTS_INDICES:
         return nothing
     kinds = (torch.float32, torch.int64, torch.bool)
+    # Ones, as 0 is often padding, and false, as what is true is often hidden.
     for types in itertools.product(
         kinds[: 3 if len(reals) <= _MOST_TRIED else 2], repeat=len(reals)
     ):
         inputs = [
-            real if dtype.is_floating_point else torch.zeros(real.shape, dtype=dtype)
+            real
+            if dtype.is_floating_point
+            else torch.full(real.shape, dtype is torch.int64, dtype=dtype)
             for dtype, real in zip(types, reals, strict=True)
         ]
         if types != nothing and not _refused(loaded, inputs):

@@ -17,11 +17,13 @@ from edgefactor.export.ops.concat import Concat
 from edgefactor.export.ops.conv import Conv2D
 from edgefactor.export.ops.elementwise import Add, Mul, Sub
 from edgefactor.export.ops.extremes import Maximum, Minimum
+from edgefactor.export.ops.family import BOOLEAN
 from edgefactor.export.ops.lookup import Lookup
 from edgefactor.export.ops.matmul import MatMul
 from edgefactor.export.ops.pad import Pad
 from edgefactor.export.ops.pool import AveragePool2D, MaxPool2D
 from edgefactor.export.ops.reshape import Reshape, Transpose
+from edgefactor.export.ops.select import Select
 from edgefactor.export.ops.slice import Slice
 from tests.export.ops.every_runtime import (
     activation,
@@ -186,6 +188,34 @@ def test_the_larger_and_the_smaller(kind: type[Maximum], tmp_path: Path) -> None
         cases.append((kind(name=f"y{number}", inputs=names, outputs=(f"y{number}",)), SCALE))
     graph = graph_of(cases, tensors, dtype=DType.INT16)
     check_everywhere(graph, {t.name: codes(generator, t.shape) for t in tensors}, tmp_path)
+
+
+#: Shapes of condition and choices; which of the choices is constant.
+CHOICES = [
+    ((1, 3, 5, 7), (1, 3, 5, 7), (1, 3, 5, 7), ""),
+    ((1, 1, 1, 7), (1, 3, 5, 7), (), "b"),
+    ((1, 1, 5, 1), (1,), (1, 3, 5, 7), "a"),
+]
+
+
+def test_choices(tmp_path: Path) -> None:
+    generator = np.random.default_rng(10)
+    tensors: list[Tensor] = []
+    inputs: dict[str, NDArray[np.generic]] = {}
+    cases = []
+    for number, (*shapes, held) in enumerate(CHOICES):
+        names = tuple(f"{letter}{number}" for letter in "cab")
+        tensors.append(activation(names[0], shapes[0], BOOLEAN))
+        inputs[names[0]] = generator.integers(0, 2, shapes[0]).astype(np.int8)
+        for name, shape in zip(names[1:], shapes[1:], strict=True):
+            values = np.asarray(generator.integers(-32768, 32768, shape), np.int16)
+            if name[0] in held:
+                tensors.append(constant(name, values, SCALE))
+            else:
+                tensors.append(wide(name, shape))
+                inputs[name] = values
+        cases.append((Select(name=f"y{number}", inputs=names, outputs=(f"y{number}",)), SCALE))
+    check_everywhere(graph_of(cases, tensors, dtype=DType.INT16), inputs, tmp_path)
 
 
 PRODUCTS: dict[str, MatMul] = {
