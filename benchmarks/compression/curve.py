@@ -4,16 +4,18 @@
     python benchmarks/compression/curve.py --draw     # draws what there is
 
 Every point starts from the checkpoint (91.73 %), trains on the same 2,000 images once
-(`curve_points`), and is exported for cortex-m4: flash is the whole linked firmware, and the
-exported files must agree on every tensor on this computer. Accuracy is of the first 2,000 test
-images, in float. One JSON line a point is appended to results/curve.jsonl; points that are there
-are not measured again, so the run may be interrupted.
+(`curve_points`), and is exported for cortex-m4: flash is the whole linked firmware, RAM and
+instructions are those of the emulated board, and every tensor must be equal on all exact rungs, the
+board's included. Accuracy is of the first 2,000 test images, in float. One JSON line a point is
+appended to results/curve.jsonl; points that are there are not measured again, so the run may be
+interrupted. The networks stay in --output/curve.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ import torch
 from curve_drawing import draw, table
 from curve_points import IMAGES, POINTS, Point
 from resnet20 import HERE, checkpoint, cpu_seconds, images
+from trained_codes import codes_as_trained, differing_elements
 
 from edgefactor.errors import EdgefactorError
 from edgefactor.pipeline import run
@@ -42,8 +45,8 @@ TEST_IMAGES = 2000
 CALIBRATION = 128
 
 
-def exported(model: Path, folder: Path, calibration: Dataset) -> Report:
-    """The model as a bundle; flash as linked, all files compared on this computer."""
+def exported(model: Path, bundle: Path, folder: Path, calibration: Dataset) -> Report:
+    """The model as a bundle, all files compared, here and on the emulated board."""
     place = folder / "curve-calibration.npz"
     np.savez(place, x=calibration.inputs[0])
     options = ExportOptions(
@@ -51,9 +54,9 @@ def exported(model: Path, folder: Path, calibration: Dataset) -> Report:
         target=TARGET,
         optimize="size",
         calibration=str(place),
-        output=folder / "curve-bundle",
-        samples=1,
-        emulate=False,
+        output=bundle,
+        samples=4,
+        emulated_samples=1,
         name="curve",
     )
     return run.export(options)
@@ -64,6 +67,7 @@ def measured(
     accuracy: float | None,
     outcome: Outcome,
     report: Report,
+    trained: dict[str, tuple[int, int]],
     seconds: tuple[float, float],
 ) -> dict[str, Any]:
     """One line of results."""
@@ -75,8 +79,13 @@ def measured(
         "flash_bytes": report.flash.total,
         "weight_bytes": (report.flash.weights or 0) + (report.flash.tables or 0),
         "code_bytes": report.flash.code,
+        "ram_bytes": report.ram.total,
+        "instructions": report.instructions,
         "accuracy": accuracy,
-        "exact": all(rung.passed for rung in report.parity if rung.exact_required),
+        "exact_rungs": [rung.rung for rung in report.parity if rung.exact_required],
+        "differing_elements": differing_elements(report),
+        "codes_as_trained": trained["values"],
+        "vectors_as_trained": trained["vectors"],
         "rate": outcome.storage.rate,
         "stored_bytes": outcome.storage.stored_bits / 8,
         "notes": [note for step in outcome.steps for note in step.result.notes][:4],
@@ -101,9 +110,17 @@ def measure(point: Point, shared: Path, folder: Path) -> dict[str, Any]:
     save(model, outcome, recipe, [test.inputs[0][:1]], path)
     context.evaluation = test
     accuracy = context.accuracy(model)
-    report = exported(path, folder, train.take(CALIBRATION))
+    bundle = folder / "curve-bundle"
+    report = exported(path, bundle, folder, train.take(CALIBRATION))
+    trained = codes_as_trained(path, bundle)
     seconds = time.monotonic() - clocks[0], cpu_seconds() - clocks[1]
-    return measured(point, accuracy, outcome, report, seconds)
+    return measured(point, accuracy, outcome, report, trained, seconds)
+
+
+def wrong(entry: dict[str, Any]) -> bool:
+    """Whether the device computes, or stores, something else than was trained."""
+    counts = entry["codes_as_trained"], entry["vectors_as_trained"]
+    return entry["differing_elements"] > 0 or any(right != all_ for right, all_ in counts)
 
 
 def in_turn() -> list[Point]:
@@ -149,7 +166,8 @@ def main() -> None:
         with arguments.results.open("a") as file:
             file.write(json.dumps(entry) + "\n")
         print(
-            f"  {entry['accuracy']:.2%}, {entry['flash_bytes']:,} B, exact {entry['exact']}, "
+            f"  {entry['accuracy']:.2%}, {entry['flash_bytes']:,} B, "
+            f"{entry['instructions']:,} instructions, {'WRONG' if wrong(entry) else 'as trained'}, "
             f"{entry['seconds']:.0f} s ({entry['cpu_seconds']:.0f} s CPU)",
             flush=True,
         )
@@ -157,6 +175,7 @@ def main() -> None:
     if entries:
         draw(entries, arguments.picture)
         print(table(entries))
+    sys.exit("\n".join(f"wrong: {key}" for key, entry in entries.items() if wrong(entry)) or 0)
 
 
 if __name__ == "__main__":

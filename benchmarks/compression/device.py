@@ -21,17 +21,14 @@ from typing import Any
 import factorized
 import mnist
 import numpy as np
-import onnx
 import post_training
 import resnet20
-from numpy.typing import NDArray
+from trained_codes import codes_as_trained, differing_elements
 
 from edgefactor.pipeline import run
-from edgefactor.pipeline.compress.accounting import device_codes
 from edgefactor.pipeline.compress.save import read_metadata
 from edgefactor.pipeline.config import ExportOptions
 from edgefactor.pipeline.inputs.data import Dataset
-from edgefactor.pipeline.load import load
 from edgefactor.pipeline.report import Report
 
 SAMPLES = 1000
@@ -77,54 +74,6 @@ RESULTS = {
         for number, kind in enumerate(factorized.KINDS)
     },
 }
-
-
-def exported_codes(bundle: Path) -> dict[str, NDArray[np.int8]]:
-    """int8 weights of the exported network by layer, (outputs, ...) in the device's order.
-
-    The ONNX file's: every rung agrees with it element for element.
-    """
-    found = {}
-    for tensor in onnx.load(str(bundle / "model.int8.onnx")).graph.initializer:
-        layer, _, kind = tensor.name.rpartition("/")
-        if tensor.data_type == onnx.TensorProto.INT8 and kind.startswith("constant"):
-            codes = onnx.numpy_helper.to_array(tensor)
-            # A layer that is computed in stripes of rows is several, all with its codes.
-            order = (0, *range(2, codes.ndim), 1)
-            found[layer.partition("@")[0]] = codes.transpose(order)
-    return found
-
-
-def _vectors(codes: NDArray[np.int8], width: int) -> set[tuple[int, ...]]:
-    return set(map(tuple, codes.reshape(-1, width).tolist()))
-
-
-def codes_as_trained(model: Path, bundle: Path) -> dict[str, tuple[int, int]]:
-    """Under "values" and "vectors": (layers with as many distinct ones as trained, shared ones).
-
-    Values and vectors are those of the trained weights over their channels' factors, on the grid of
-    8 bits; of vectors, none may be exported that was not trained.
-    """
-    state = load(model).module.state_dict()
-    facts = read_metadata(model)
-    assert facts is not None
-    found = exported_codes(bundle)
-    right = {"values": 0, "vectors": 0}
-    shared = dict(right)
-    for layer in facts["storage"]["layers"]:
-        if layer["kind"] not in ("shared", "vector", "quantized"):
-            continue
-        name = layer["name"]
-        weight, scale = state[f"{name}.weight"].numpy(), state.get(f"{name}.weight_scale")
-        codes = device_codes(weight, None if scale is None else scale.numpy(), shared=True)
-        shared["values"] += 1
-        right["values"] += len(np.unique(codes)) == len(np.unique(found[name]))
-        if layer["kind"] == "vector":
-            width = layer["weights"] // layer["entries"]
-            shared["vectors"] += 1
-            # Fewer where a vector stands in channels only that training switched off.
-            right["vectors"] += _vectors(found[name], width) <= _vectors(codes, width)
-    return {kind: (right[kind], shared[kind]) for kind in right}
 
 
 def bundle_of(name: str, target: str, folder: Path) -> Path:
@@ -176,7 +125,7 @@ def measured(name: str, model: Path, target: str, shared: Path, folder: Path) ->
         "accuracy_float": report.accuracy.float_,
         "accuracy_device": report.accuracy.device,
         "exact_rungs": [rung.rung for rung in exact],
-        "differing_elements": sum(rung.differing_elements for rung in exact),
+        "differing_elements": differing_elements(report),
         "codes_as_trained": trained["values"],
         "vectors_as_trained": trained["vectors"],
         "encodings": {text: encodings.count(text) for text in dict.fromkeys(encodings)},
