@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,6 +19,8 @@ BIAS_LIMIT, WIDE_BIAS_LIMIT = 2**22, 2**29
 LEAST_MULTIPLIER = 2.0**-22
 #: Of levels -n to n that are evenly spaced in the float weights, and how exactly they must be.
 _MOST_EVEN_LEVEL, _EVEN_TOLERANCE = 7, 1e-4
+#: Bits of an index, against another way of grouping, that no chance makes.
+_CLEARLY_FEWER = 0.75
 #: The smallest step between weights: of a channel that is all zeros and has no bias.
 LEAST_STEP = 1e-12
 
@@ -61,11 +65,11 @@ def quantize_weights(
     lowest /= factors
     steps = np.maximum(np.maximum(natural, lowest), LEAST_STEP)
     codes = numerics.round_half_away(shared / steps[:, None])
-    codes = np.clip(codes, -numerics.WEIGHT_MAX, numerics.WEIGHT_MAX)
+    codes = np.clip(codes, -numerics.WEIGHT_MAX, numerics.WEIGHT_MAX).reshape(weights.shape)
     if channel_scale:
         codes = _snap(codes, steps > natural)
     scales = tuple(numerics.float32(scale) for scale in steps * factors)
-    return codes.astype(np.int8).reshape(weights.shape), scales
+    return codes.astype(np.int8), scales
 
 
 def _even_top(shared: NDArray[np.float64]) -> int:
@@ -90,9 +94,14 @@ def _snap(codes: NDArray[np.int64], coarse: NDArray[np.bool_]) -> NDArray[np.int
     """
     if coarse.all() or not coarse.any():
         return codes
-    width = _shared_width(codes[~coarse])
-    table = np.unique(codes[~coarse].reshape(-1, width), axis=0)
-    result = codes.reshape(len(codes), -1, width).copy()
+    kept = codes[~coarse]
+    width = _shared_width(kept)
+    along_rows = _shares_kernel_rows(kept, width)
+    width = codes.shape[2] if along_rows else width
+    laid_out = codes.swapaxes(2, 3) if along_rows else codes
+    groups = laid_out.reshape(len(codes), -1, width)
+    table = np.unique(groups[~coarse].reshape(-1, width), axis=0)
+    result = groups.copy()
     left = np.zeros(int(coarse.sum()))
     for place in range(result.shape[1]):
         wanted = result[coarse, place]
@@ -100,14 +109,32 @@ def _snap(codes: NDArray[np.int64], coarse: NDArray[np.bool_]) -> NDArray[np.int
         nearest = table[np.argmin((off**2).sum(axis=2), axis=1)]
         result[coarse, place] = nearest
         left += (wanted - nearest).sum(axis=1)
-    return result.reshape(codes.shape)
+    snapped = result.reshape(laid_out.shape)
+    return snapped.swapaxes(2, 3) if along_rows else snapped
 
 
 def _shared_width(codes: NDArray[np.int64]) -> int:
     """How many consecutive weights share their codes together; 1 where each has its own."""
     for width in reversed(WIDTHS):
-        if codes.shape[1] % width == 0:
+        if codes[0].size % width == 0:
             vectors = codes.reshape(-1, width)
             if len(np.unique(vectors, axis=0)) <= min(MOST_VECTORS, len(vectors) // 2):
                 return width
     return 1
+
+
+def _shares_kernel_rows(codes: NDArray[np.int64], width: int) -> bool:
+    """Whether kernel rows are shared, as Deep k-Means does, rather than `width` weights in turn.
+
+    Few rows make few pairs of weights as well, and few values few rows: what was shared tells
+    itself by the least bits a weight.
+    """
+    if codes.ndim != 4 or codes.shape[2] == 1:
+        return False
+    rows = codes.swapaxes(2, 3).reshape(-1, codes.shape[2])
+    bits = _bits_a_weight(codes.reshape(-1, width))
+    return _bits_a_weight(rows) < _CLEARLY_FEWER * bits
+
+
+def _bits_a_weight(vectors: NDArray[np.int64]) -> float:
+    return math.log2(len(np.unique(vectors, axis=0))) / int(vectors.shape[1])

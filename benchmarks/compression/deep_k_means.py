@@ -4,10 +4,11 @@
 
 Every row has the same vectors a layer, hence the same rate, and the same images: retraining with
 the penalty or without it (the paper's "WR" clusters at once), then k-means, then fine-tuning of the
-vectors. Accuracy on --test images after each; with several --seeds the mean, and the lowest and
-highest of the last. Retraining is by SGD unless told: Adam's steps are as long as its learning
-rate, however strong the penalty pulls, which leaves the rows far from their clusters. One JSON line
-a row and seed is appended to results/deep_k_means.jsonl; what is there is not measured again.
+vectors. Accuracy on --test images after each, the mean of the --seeds, the lowest and the highest.
+Retraining is by SGD unless told: Adam's steps are as long as its learning rate, however strong the
+penalty pulls, which leaves the rows far from their clusters. One JSON line a row and seed is
+appended to results/deep_k_means.jsonl; what is there is not measured again. Networks stay in
+--output, that of the penalty and the first seed as deep-k-means.pt2.
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ from resnet20 import HERE, checkpoint, images
 from edgefactor.pipeline.compress import BY_NAME
 from edgefactor.pipeline.compress.context import Context
 from edgefactor.pipeline.compress.engine import apply_recipe
+from edgefactor.pipeline.compress.freezing import freeze
 from edgefactor.pipeline.compress.recipe import parse_recipe
+from edgefactor.pipeline.compress.save import save
 from edgefactor.pipeline.compress.training import TorchTrainer
 
 RECIPE = """
@@ -76,20 +79,32 @@ def recipe_of(title: str, arguments: argparse.Namespace) -> str:
     )
 
 
+def place(title: str, seed: int, arguments: argparse.Namespace) -> Path:
+    """Where a row's network is kept; device.py takes that of the penalty and the first seed."""
+    shown = title == "lambda = 1" and seed == arguments.seeds[0]
+    name = "deep-k-means" if shown else f"deep-k-means-{list(ROWS).index(title)}-{seed}"
+    folder: Path = arguments.output
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / f"{name}.pt2"
+
+
 def measure(title: str, seed: int, arguments: argparse.Namespace) -> dict[str, Any]:
     """One row, one seed."""
     text = recipe_of(title, arguments)
     recipe = parse_recipe(text, BY_NAME, name=title, where=title)
     model = checkpoint(arguments.shared)
+    evaluation = images(arguments.shared, "test", arguments.test)
     context = Context(
         trainer=TorchTrainer(),
         train=images(arguments.shared, "train", arguments.train),
-        evaluation=images(arguments.shared, "test", arguments.test),
+        evaluation=evaluation,
         seed=seed,
         progress=show,
     )
     started, cpu = time.monotonic(), cpu_seconds()
     outcome = apply_recipe(model, recipe, BY_NAME, context)
+    clocks = time.monotonic() - started, cpu_seconds() - cpu
+    save(freeze(model), outcome, recipe, [evaluation.inputs[0][:1]], place(title, seed, arguments))
     (step,) = outcome.steps
     weights = sum(facts["weights"] for facts in step.result.layers.values())
     errors = sum(f["relative_error"] * f["weights"] for f in step.result.layers.values())
@@ -105,8 +120,8 @@ def measure(title: str, seed: int, arguments: argparse.Namespace) -> dict[str, A
         "accuracy_after": outcome.accuracy_after,
         "relative_error": errors / weights,
         "rate": outcome.storage.rate,
-        "seconds": round(time.monotonic() - started, 1),
-        "cpu_seconds": round(cpu_seconds() - cpu, 1),
+        "seconds": round(clocks[0], 1),
+        "cpu_seconds": round(clocks[1], 1),
         "recipe": text,
     }
 
@@ -117,14 +132,15 @@ def line(title: str, entries: list[dict[str, Any]]) -> str:
     def mean(key: str) -> float:
         return statistics.fmean(entry[key] for entry in entries)
 
-    after = [100 * entry["accuracy_after"] for entry in entries]
+    def percent(key: str) -> str:
+        found = [100 * entry[key] for entry in entries]
+        return f"{statistics.fmean(found):.2f} ({min(found):.2f} to {max(found):.2f})"
+
     cells = [
         title,
         f"{mean('rate'):.1f}x",
         f"{mean('relative_error'):.3f}",
-        f"{100 * mean('accuracy_retrained'):.2f}",
-        f"{100 * mean('accuracy_shared'):.2f}",
-        f"{statistics.fmean(after):.2f} ({min(after):.2f} to {max(after):.2f})",
+        *(percent(f"accuracy_{stage}") for stage in ("retrained", "shared", "after")),
         f"{mean('cpu_seconds'):.0f}",
     ]
     return "| " + " | ".join(cells) + " |"
@@ -135,6 +151,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--shared", type=Path, default=Path("../shared"))
     parser.add_argument("--results", type=Path, default=HERE / "results" / "deep_k_means.jsonl")
+    parser.add_argument("--output", type=Path, default=Path("build/compression"))
     parser.add_argument("--layout", choices=("rows", "channels"), default="rows")
     parser.add_argument("--values", type=int, default=8)
     parser.add_argument("--optimizer", choices=("sgd", "adam"), default="sgd")

@@ -2,10 +2,10 @@
 
     python benchmarks/compression/device.py
 
-Takes the .pt2 files that mnist.py, post_training.py, resnet20.py and factorized.py left in
---output; networks that are not there are left out. Checks that no tensor differs on any exact
-rung, and that each shared layer has as many int8 codes, and as many vectors, as it was trained
-with. Prints a Markdown table; the figures go into results/device.json.
+Takes the .pt2 files that mnist.py, post_training.py, resnet20.py, deep_k_means.py and factorized.py
+left in --output; networks that are not there are left out. Checks that no tensor differs on any
+exact rung, and that each shared layer has as many int8 codes as it was trained with, and no vector
+that was not trained. Prints a Markdown table; the figures go into results/device.json.
 """
 
 from __future__ import annotations
@@ -69,6 +69,7 @@ RESULTS = {
     "resnet8-16": Result(data=_cifar10, targets=BOTH),
     "resnet20-16": Result(data=_normalised),
     "resnet20-vector-2bit": Result(data=_normalised),
+    "deep-k-means": Result(data=_normalised, paper="45x (1806.09228)"),
     **{
         f"factorized-{number}": Result(data=mnist.mnist, title=kind, targets=BOTH)
         for number, kind in enumerate(factorized.KINDS)

@@ -35,7 +35,9 @@ def exported_codes(bundle: Path) -> dict[str, NDArray[np.int8]]:
     return found
 
 
-def _vectors(codes: NDArray[np.int8], width: int) -> set[tuple[int, ...]]:
+def _vectors(codes: NDArray[np.int8], width: int, *, rows: bool) -> set[tuple[int, ...]]:
+    """Those along the input channels, or along the rows of kernels."""
+    codes = codes.swapaxes(-1, -2) if rows else codes
     return set(map(tuple, codes.reshape(-1, width).tolist()))
 
 
@@ -61,7 +63,11 @@ def codes_as_trained(model: Path, bundle: Path) -> dict[str, tuple[int, int]]:
         right["values"] += len(np.unique(codes)) == len(np.unique(found[name]))
         if layer["kind"] == "vector":
             width = layer["weights"] // layer["entries"]
+            # Vectors lie the way in which there are as few as the codebook has.
+            rows = len(_vectors(codes, width, rows=False)) > layer["values"]
+            trained = _vectors(codes, width, rows=rows)
             shared["vectors"] += 1
             # Fewer where a vector stands in channels only that training switched off.
-            right["vectors"] += _vectors(found[name], width) <= _vectors(codes, width)
+            fits = len(trained) <= layer["values"]
+            right["vectors"] += fits and _vectors(found[name], width, rows=rows) <= trained
     return {kind: (right[kind], shared[kind]) for kind in right}

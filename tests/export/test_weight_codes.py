@@ -31,3 +31,30 @@ def test_other_shared_values_reach_127() -> None:
     codes = codes_of(np.random.default_rng(0).choice(values, (4, 1, 1, 200)))
     assert int(codes.min()) == -127
     assert len(np.unique(codes)) == len(values)
+
+
+def test_a_channel_switched_off_takes_kernel_rows_of_the_others() -> None:
+    """Its factor is next to nothing beside its bias, so its step is larger than the others'."""
+    rng = np.random.default_rng(3)
+    rows = rng.normal(size=(5, 3)).astype(np.float32)
+    levels = rows[rng.integers(0, 5, (6, 3, 8))].transpose(0, 1, 3, 2)  # O, kh, kw, I
+    factors = (0.4, 0.7, 1.9, 1e-9, 0.25, 1.0)
+    weights = levels * np.array(factors, np.float32)[:, None, None, None]
+    bias = np.full(6, 0.5, np.float32)
+    codes, scales = quantize_weights(weights, bias, factors, 0.02, 0.05)
+    assert scales[3] > 10 * factors[3]
+    found = {tuple(row) for row in codes[[0, 1, 2, 4, 5]].swapaxes(2, 3).reshape(-1, 3).tolist()}
+    assert len(found) == 5
+    assert {tuple(row) for row in codes[3].swapaxes(1, 2).reshape(-1, 3).tolist()} <= found
+    off = (codes[3] * np.float64(scales[3]) - weights[3]).sum()
+    assert abs(off) * 0.02 * 255 < 0.005, "inputs that are alike move the output by next to nothing"
+
+
+def test_a_channel_switched_off_takes_single_codes_where_rows_are_free() -> None:
+    """Two values: all eight rows exist, nobody shared them."""
+    rng = np.random.default_rng(4)
+    levels = rng.choice(np.float32([-1, 0.37]), (6, 3, 3, 15))
+    factors = (0.4, 0.7, 1.9, 1e-9, 0.25, 1.0)
+    weights = levels * np.array(factors, np.float32)[:, None, None, None]
+    codes, _ = quantize_weights(weights, np.full(6, 0.5, np.float32), factors, 0.02, 0.05)
+    assert len(np.unique(codes)) == 2
