@@ -4,7 +4,8 @@
     python benchmarks/compression/mnist.py lenet-5
 
 Trains the float reference, then prunes, shares, fine-tunes and counts Huffman codes. Error on all
-10,000 test images. The table is printed, and written with the model into --output.
+10,000 test images. The table is printed, and written with the model into --output. To choose
+settings without a look at the test images, --validation keeps the last training images for that.
 """
 
 from __future__ import annotations
@@ -66,6 +67,13 @@ def mnist(shared: Path) -> tuple[Dataset, Dataset]:
             for part in ("train", "test")
         ]
     return parts[0], parts[1]
+
+
+def kept_back(data: Dataset, last: int) -> tuple[Dataset, Dataset]:
+    """All but the last samples, and those."""
+    assert data.labels is not None
+    at = data.samples - last
+    return data.take(at), Dataset(inputs=(data.inputs[0][at:],), labels=data.labels[at:])
 
 
 def cpu_seconds() -> float:
@@ -146,12 +154,15 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("build/compression"))
     parser.add_argument("--reference", type=Path, help="state dict of the float network")
     parser.add_argument("--recipe", help="TOML; the network's own beside this file by default")
+    parser.add_argument("--validation", type=int, default=0, help="images kept from training")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     started, cpu_started = time.monotonic(), cpu_seconds()
     train, test = mnist(arguments.shared)
+    if arguments.validation:
+        train, test = kept_back(train, arguments.validation)
     torch.manual_seed(arguments.seed)
     model = FACTORIES[arguments.network]().eval()
     context = Context(
@@ -176,6 +187,7 @@ def main() -> None:
         "network": arguments.network,
         "recipe": Path(place).name,
         "seed": arguments.seed,
+        **({"validation": arguments.validation} if arguments.validation else {}),
         "threads": arguments.threads,
         "seconds": seconds,
         "cpu_seconds": cpu,

@@ -63,6 +63,7 @@ def main() -> None:
     parser.add_argument("--shared", type=Path, default=Path("../shared"))
     parser.add_argument("--output", type=Path, default=Path("build/compression"))
     parser.add_argument("--test", type=int, default=9975, help="test images of CIFAR-10")
+    parser.add_argument("--only", nargs="*", default=[""], help="recipes whose name holds one of")
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
@@ -74,6 +75,7 @@ def main() -> None:
         )
         for scale in ("none", "max")
     } | {"post-training-16": ours}
+    chosen = [title for title in recipes if any(part in title for part in arguments.only)]
     print("| network | recipe | float % | shared % | on unseen % | rate | device B | s |")
     print("|---" * 8 + "|", flush=True)
     facts = []
@@ -85,7 +87,8 @@ def main() -> None:
         if name == "ds_cnn":
             assert test.labels is not None
             unseen = Dataset(inputs=(test.inputs[0][200:],), labels=test.labels[200:])
-        for title, recipe in recipes.items():
+        for title in chosen:
+            recipe = recipes[title]
             started = time.monotonic()
             model = network(arguments.shared, name)
             context = Context(trainer=TorchTrainer(), train=calibration, evaluation=test)
@@ -112,7 +115,8 @@ def main() -> None:
             if recipe is ours:
                 example = [test.inputs[0][:1]]
                 save(model, outcome, recipe, example, arguments.output / f"{name}-16.pt2")
-    (arguments.output / "post_training.json").write_text(json.dumps(facts, indent=1) + "\n")
+    if len(chosen) == len(recipes):
+        (arguments.output / "post_training.json").write_text(json.dumps(facts, indent=1) + "\n")
 
 
 if __name__ == "__main__":
