@@ -11,7 +11,9 @@ from dataclasses import dataclass
 #: Images that every point may train on, in all.
 IMAGES = 2000
 BATCH = 64
-_LOSS = f'batch = {BATCH}\nloss = "distill"\nbatch-norm = "{{norm}}"'
+#: For methods that change everything and need steps more than even gradients.
+SMALL_BATCH = 16
+_LOSS = 'batch = {batch}\nloss = "distill"\nbatch-norm = "{norm}"'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,15 +42,22 @@ def step(method: str, *options: str, layers: str = '["layer*"]') -> str:
     return "\n".join(["[[step]]", f'method = "{method}"', f"layers = {layers}", *options])
 
 
-def table(rate: float, name: str = "training", *, part: float = 1.0, norm: str = "frozen") -> str:
+def table(
+    rate: float,
+    name: str = "training",
+    *,
+    part: float = 1.0,
+    norm: str = "frozen",
+    batch: int = BATCH,
+) -> str:
     """A training table of the budget, or of a part of it."""
-    loss = _LOSS.format(norm=norm)
+    loss = _LOSS.format(norm=norm, batch=batch)
     return f"[step.{name}]\nepochs = {part}\nlearning-rate = {rate}\n{loss}"
 
 
-def tune(rate: float, *, part: float = 1.0, norm: str = "frozen") -> str:
+def tune(rate: float, *, part: float = 1.0, norm: str = "frozen", batch: int = BATCH) -> str:
     """Fine-tuning as a step."""
-    return f'[[step]]\nmethod = "fine-tune"\n{table(rate, part=part, norm=norm)}'
+    return f'[[step]]\nmethod = "fine-tune"\n{table(rate, part=part, norm=norm, batch=batch)}'
 
 
 def _factors(method: str, name: str, options: dict[str, str], rate: float = 1e-3) -> list[Point]:
@@ -156,6 +165,22 @@ def _deep(strength: float) -> Point:
     return Point(method="Deep k-Means", label=label, recipe=recipe)
 
 
+def _soft(zero_share: float, tau: float, rate: float) -> Point:
+    """The components start as wide as the priors of their precisions want them, 0.02.
+
+    Few steps move neither means nor precisions far: a wider start would leave everything to the
+    component at zero.
+    """
+    options = (
+        "components = 16", f"zero-share = {zero_share}", f"tau = {tau}", "spread = 0.45",
+        "deviation = 0.02", "rate-means = 1e-3", "rate-precisions = 1e-2",
+    )  # fmt: skip
+    training = table(rate, part=0.7, batch=32)
+    recipe = "\n".join([step("soft-sharing", *options), training, tune(3e-4, part=0.3, batch=32)])
+    label = f"pi_0 = {zero_share}, tau = {tau}"
+    return Point(method="soft weight-sharing", label=label, recipe=recipe)
+
+
 POINTS: tuple[Point, ...] = (
     Point(method="int8", label="as trained", recipe='[[step]]\nmethod = "huffman"'),
     *(_scalar(values) for values in (16, 8, 4)),
@@ -182,8 +207,8 @@ POINTS: tuple[Point, ...] = (
                         "temperature = 0.5",
                         'must-save = "nothing"',
                     ),
-                    table(1e-3, part=0.6, norm="train"),
-                    tune(1e-3, part=0.4, norm="train"),
+                    table(1e-3, part=0.2, norm="train", batch=SMALL_BATCH),
+                    tune(1e-3, part=0.8, norm="train", batch=SMALL_BATCH),
                 ]
             ),
         )
@@ -222,23 +247,7 @@ POINTS: tuple[Point, ...] = (
     _deep_compression(0.3, 16, "prune, share, Huffman", '[[step]]\nmethod = "huffman"'),
     *(_deep(strength) for strength in (0, 0.03)),
     *(
-        Point(
-            method="soft weight-sharing",
-            label=f"tau = {tau}",
-            recipe="\n".join(
-                [
-                    step(
-                        "soft-sharing",
-                        f"tau = {tau}",
-                        "rate-means = 1e-3",
-                        "rate-precisions = 5e-2",
-                        "deviation = 0.1",
-                    ),
-                    table(1e-3, part=0.7, norm="train"),
-                    tune(3e-4, part=0.3),
-                ]
-            ),
-        )
-        for tau in (0.003, 0.03)
+        _soft(zero_share, tau, rate)
+        for zero_share, tau, rate in ((0.5, 0.03, 5e-4), (0.9, 0.1, 5e-4), (0.98, 0.3, 1e-3))
     ),
 )
