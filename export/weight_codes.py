@@ -19,6 +19,8 @@ BIAS_LIMIT, WIDE_BIAS_LIMIT = 2**22, 2**29
 LEAST_MULTIPLIER = 2.0**-22
 #: Of levels -n to n that are evenly spaced in the float weights, and how exactly they must be.
 _MOST_EVEN_LEVEL, _EVEN_TOLERANCE = 7, 1e-4
+#: More different vectors than this are no shared ones: weights of their own hardly repeat.
+_MOST_SHARE = 0.75
 #: Bits of an index, against another way of grouping, that no chance makes.
 _CLEARLY_FEWER = 0.75
 #: The smallest step between weights: of a channel that is all zeros and has no bias.
@@ -118,7 +120,8 @@ def _shared_width(codes: NDArray[np.int64]) -> int:
     for width in reversed(WIDTHS):
         if codes[0].size % width == 0:
             vectors = codes.reshape(-1, width)
-            if len(np.unique(vectors, axis=0)) <= min(MOST_VECTORS, len(vectors) // 2):
+            most = min(MOST_VECTORS, int(_MOST_SHARE * len(vectors)))
+            if len(np.unique(vectors, axis=0)) <= most:
                 return width
     return 1
 

@@ -26,6 +26,7 @@ from edgefactor.pipeline.compress.method import (
     StepResult,
     check_range,
 )
+from edgefactor.pipeline.compress.mirroring import mirror_negative_channels
 from edgefactor.pipeline.compress.share_vectors import (
     ShareVectorsOptions,
     group_size,
@@ -212,6 +213,7 @@ class DeepKMeans(Method):
             after_step=after_step if options.strength > 0 else None,
             extra=projections,
         )
+        mirror_negative_channels(model)
         retrained = context.accuracy(model)
         layers: dict[str, dict[str, Any]] = {}
         for number, ((name, layer, d), part) in enumerate(zip(chosen, parts, strict=True)):

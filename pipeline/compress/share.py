@@ -52,6 +52,8 @@ class ShareOptions(Options):
     Attributes:
         values: Values a layer, one number or by layer; for pruned layers zero is one of them.
             0 chooses where the error's curve bends.
+        small_layers: What becomes of a layer with fewer weights than `values`: an error ("refuse"),
+            or as many values as it has weights ("fewer").
         budget_bytes: Flash for indices and tables of all layers of the step; chooses `values`
             (2 to 64) by what each layer's sharing does to the outputs. 0 for no budget.
         start: "exact" is the optimum; the rest are starts of Lloyd's algorithm.
@@ -66,6 +68,7 @@ class ShareOptions(Options):
     """
 
     values: PerLayer = field(default_factory=lambda: PerLayer.of(16))
+    small_layers: Literal["refuse", "fewer"] = "refuse"
     budget_bytes: int = 0
     start: Start = "exact"
     scale: Literal["none", "max", "rms"] = "none"
@@ -188,7 +191,9 @@ def share_layer(
     if isinstance(made_by, MaskedWeight):
         kept = made_by.mask.cpu().numpy() != 0
     points, mass = (weight / factors)[kept], importance[kept]
-    k = int(options.values.value(name)) or elbow_of(points, mass)
+    k = int(options.values.value(name)) or elbow_of(points, mass) + sparse
+    if options.small_layers == "fewer":
+        k = min(k, points.size + sparse)
     if k - sparse > points.size or k - sparse < 1:
         raise OptionError(
             "The layer cannot have that many shared values",

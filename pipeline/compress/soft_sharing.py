@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from edgefactor.pipeline.compress.context import Context, TrainingOptions
 from edgefactor.pipeline.compress.method import Method, Need, Options, StepResult, check_range
+from edgefactor.pipeline.compress.mirroring import mirror_negative_channels
 from edgefactor.pipeline.compress.mixture import (
     MERGE_DIVERGENCE,
     Component,
@@ -126,13 +127,17 @@ class SoftSharing(Method):
             extra=mixture,
             parameter_groups=rates,
         )
+        mirror_negative_channels(model)
         soft = context.accuracy(model)
         components = mixture.merged(options.merge)
         figures: dict[str, dict[str, Any]] = {}
         for name, layer in zip(layer_names, layers, strict=True):
             figures[name] = harden(layer, components, gap_bits=options.gap_bits)
+        empty = [name for name, facts in figures.items() if facts["kept"] == 0]
+        notes = [f"{name}: all weights fell to zero; lower tau or the deviation" for name in empty]
         return StepResult(
             layers=figures,
+            notes=tuple(notes),
             figures={
                 "components": len(components),
                 "means": [component.mean for component in components],

@@ -28,6 +28,7 @@ from edgefactor.pipeline.compress.context import (
     training_mode,
 )
 from edgefactor.pipeline.compress.losses import Loss
+from edgefactor.pipeline.compress.mirroring import factors_of_shared_layers
 from edgefactor.pipeline.compress.samples import Samples, takes_channels_last
 
 #: Evaluation samples behind the accuracy of a progress line.
@@ -105,6 +106,7 @@ class _Run:
             if options.optimizer == "adam"
             else torch.optim.SGD(groups, lr=rate, weight_decay=decay, momentum=0.9)
         )
+        self.positive = factors_of_shared_layers(model)
         self.parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         for group in self.optimizer.param_groups:
             group.setdefault("initial_lr", group["lr"])
@@ -174,6 +176,9 @@ class _Run:
         loss.backward()  # type: ignore[no-untyped-call]
         distributed.average_gradients(self.parameters, self.processes)
         self.optimizer.step()
+        with torch.no_grad():
+            for factor in self.positive:
+                factor.clamp_(min=0)
         self.step += 1
         self.total += float(loss.detach())
         if self.after_step is not None:

@@ -58,3 +58,16 @@ def test_a_channel_switched_off_takes_single_codes_where_rows_are_free() -> None
     weights = levels * np.array(factors, np.float32)[:, None, None, None]
     codes, _ = quantize_weights(weights, np.full(6, 0.5, np.float32), factors, 0.02, 0.05)
     assert len(np.unique(codes)) == 2
+
+
+def test_a_channel_switched_off_takes_vectors_where_each_serves_two_groups() -> None:
+    """256 vectors of 4 for 504 groups, as in the smallest layers of ResNet-20."""
+    rng = np.random.default_rng(5)
+    table = rng.normal(size=(256, 4)).astype(np.float32)
+    index = np.concatenate([np.arange(256), rng.integers(0, 256, 16 * 36 - 256)]).reshape(16, 36)
+    levels = table[index].reshape(16, 3, 3, 16)
+    factors = (1.0,) * 14 + (1e-9,) * 2
+    weights = levels * np.array(factors, np.float32)[:, None, None, None]
+    codes, _ = quantize_weights(weights, np.full(16, 0.5, np.float32), factors, 0.02, 0.05)
+    kept = {tuple(vector) for vector in codes[:14].reshape(-1, 4).tolist()}
+    assert {tuple(vector) for vector in codes[14:].reshape(-1, 4).tolist()} <= kept

@@ -6,7 +6,10 @@ import pytest
 import torch
 from torch import nn
 
+from edgefactor.pipeline.compress.context import TrainingOptions
 from edgefactor.pipeline.compress.mirroring import mirror_negative_channels
+from edgefactor.pipeline.compress.share import Share, ShareOptions
+from tests.pipeline.compress.small_nets import context, task
 
 
 def network(*, bias: bool) -> nn.Sequential:
@@ -48,3 +51,23 @@ def test_layers_with_other_readers_stay() -> None:
     state = copy.deepcopy(net.state_dict())
     mirror_negative_channels(net)
     assert all(torch.equal(state[key], value) for key, value in net.state_dict().items())
+
+
+def test_training_does_not_make_factors_of_shared_layers_negative() -> None:
+    torch.manual_seed(1)
+    net = nn.Sequential(
+        nn.Conv2d(1, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.LazyLinear(6)
+    )
+    net(torch.from_numpy(task(2).inputs[0]))
+    with torch.no_grad():
+        net[1].weight.fill_(1e-4)
+    other = copy.deepcopy(net)
+    options = TrainingOptions(epochs=2, batch=32, learning_rate=1e-3)
+    for model, shared in ((net, True), (other, False)):
+        ctx = context(task(256))
+        if shared:
+            Share().apply(model, ["0"], ShareOptions(), ctx)
+        ctx.trainer.fit(model, options, ctx, label="test")
+    assert (other[1].weight < 0).any(), "this training would"
+    assert (net[1].weight >= 0).all()
+    assert (net[1].weight > 0).any()

@@ -155,3 +155,24 @@ def test_a_layer_is_shared_once() -> None:
     Share().apply(net, ["fc2"], ShareOptions(), context())
     with pytest.raises(OptionError, match="already"):
         Share().apply(net, ["fc2"], ShareOptions(), context())
+
+
+def test_the_elbow_of_a_pruned_layer_counts_zero_beside_its_values() -> None:
+    """Two groups of weights, one of each sign, are two values and zero."""
+    net = nn.Sequential(nn.Linear(20, 10, bias=False))
+    signs = torch.where(torch.rand(10, 20, generator=torch.Generator().manual_seed(0)) < 0.5, -1, 1)
+    net[0].weight.data = signs * torch.linspace(0.9, 1.0, 200).reshape(10, 20)
+    Prune().apply(net, ["0"], PruneOptions(keep=values(0.5)), context())
+    Share().apply(net, ["0"], ShareOptions(values=values(0)), context())
+    found = torch.unique(net[0].weight.detach())
+    assert len(found) == 3
+    assert found[0] < -0.9 and found[1] == 0 and found[2] > 0.9
+
+
+def test_small_layers_take_fewer_values_where_asked() -> None:
+    net = network()
+    with pytest.raises(OptionError, match="that many shared values"):
+        Share().apply(net, ["conv"], ShareOptions(values=values(100)), context())
+    Share().apply(net, LAYERS, ShareOptions(values=values(100), small_layers="fewer"), context())
+    assert records(net)["conv"][0].values == 72
+    assert records(net)["fc1"][0].values == 100
