@@ -18,6 +18,10 @@ _ARITHMETIC = {
     DType.INT8: ("ef_numerics.h", "ef_saturate.h"),
     DType.INT16: ("ef_numerics.h", "ef_wide.h"),
 }
+#: What kernels need besides that take rows of int16 four at a time.
+_ROWS = ("ef_row_s16.h", "ef_clamp_row_s16.h")
+#: Multiplier of scales that are powers of two.
+_POWER = 2**30
 #: Right shifts for which the fast product's rounding constants fit 32 bits.
 _FAST_SHIFTS = range(1, 23)
 
@@ -97,7 +101,8 @@ def product_code(inputs: Sequence[Tensor], output: Tensor, clamp: tuple[int, int
     }
     name = "ef_mul_s8" if -shift in _FAST_SHIFTS else "ef_mul_s8_ref"
     if output.dtype is DType.INT16:
-        name = "ef_mul_s16"
+        shifted = multiplier == _POWER and shift in range(-31, 0)
+        name = "ef_mul_shifted_s16" if shifted else "ef_mul_s16"
     return _code(name, "ef_mul", args, inputs, output)
 
 
@@ -144,8 +149,10 @@ def _code(
     # "ef_add_broadcast" and the like are declared in the header of their first word.
     header = "_".join(struct.split("_")[:2]) + ".h"
     arithmetic = () if struct in ("ef_compare", "ef_extreme") else _ARITHMETIC[output.dtype]
-    simd = ("ef_simd.h",) if function == "ef_mul_s8" else ()
-    sources = (f"{function}.c", header, *_HEADERS, *arithmetic, *simd)
+    in_rows = function in ("ef_add_s16", "ef_mul_shifted_s16")
+    simd = ("ef_simd.h",) if in_rows or function == "ef_mul_s8" else ()
+    rows = _ROWS if in_rows else ()
+    sources = (f"{function}.c", header, *_HEADERS, *arithmetic, *simd, *rows)
     in_place = tuple(
         i for i, t in enumerate(inputs) if t.data is None and t.elements == output.elements
     )

@@ -166,6 +166,20 @@ def code(op: Lookup, x: Tensor, output: Tensor) -> LayerCode:
     )
 
 
+#: What the kernels between widths need besides.
+_RESCALING: Mapping[str, tuple[str, ...]] = {
+    "ef_requantize_s8_s16": ("ef_attributes.h", "ef_wide.h"),
+    "ef_requantize_s16_s8": ("ef_attributes.h", "ef_simd.h"),
+    "ef_requantize_s16": (
+        "ef_attributes.h",
+        "ef_wide.h",
+        "ef_simd.h",
+        "ef_clamp_row_s16.h",
+        "ef_row_s16.h",
+    ),
+}
+
+
 def rescaling_code(x: Tensor, output: Tensor, clamp: tuple[int, int]) -> LayerCode:
     """The C of the same values at another scale or in another width, within limits."""
     multiplier, shift = numerics.quantize_multiplier(x.quant.scale / output.quant.scale)
@@ -186,9 +200,8 @@ def rescaling_code(x: Tensor, output: Tensor, clamp: tuple[int, int]) -> LayerCo
         },
         inputs=(x.name,),
     )
-    header = ("ef_wide.h",) if output.dtype is DType.INT16 else ()
     return LayerCode(
         calls=(call,),
-        sources=(f"{function}.c", "ef_requantize.h", "ef_numerics.h", *header),
+        sources=(f"{function}.c", "ef_requantize.h", "ef_numerics.h", *_RESCALING[function]),
         in_place=(0,) if x.dtype is DType.INT16 else (),
     )

@@ -32,6 +32,9 @@ void ef_mul_s8(const ef_mul_args *a, const int8_t *in1, const int8_t *in2, int8_
 /* On int16, any shift; all zero points are 0. The broadcast counts bytes. */
 void ef_mul_s16(const ef_mul_args *a, const int16_t *in1, const int16_t *in2, int16_t *out);
 
+/* The same for a multiplier of 2^30 and shifts of -31 to -1. */
+void ef_mul_shifted_s16(const ef_mul_args *a, const int16_t *in1, const int16_t *in2, int16_t *out);
+
 #ifdef __cplusplus
 }
 #endif

@@ -15,6 +15,14 @@
 #define EF_HAS_DSP 0
 #endif
 
+/* Whether two int16 in a word are worth it: not without these instructions. Off Arm, so that such loops
+ * are checked there. */
+#if EF_HAS_DSP || !defined(__arm__)
+#define EF_WORDS_PAY 1
+#else
+#define EF_WORDS_PAY 0
+#endif
+
 #if EF_HAS_DSP
 /* A function whose body is one block of assembler. Its parameters are in r0-r3. */
 #define EF_NAKED __attribute__((naked, noinline))
@@ -123,6 +131,54 @@ static inline int32_t ef_smlad(uint32_t x, uint32_t y, int32_t acc)
 #else
     return (int32_t)((uint32_t)acc + (uint32_t)(ef_low(x) * ef_low(y)) +
                      (uint32_t)(ef_high(x) * ef_high(y)));
+#endif
+}
+
+/* acc + low(x) * low(y) */
+static inline int32_t ef_smlabb(uint32_t x, uint32_t y, int32_t acc)
+{
+#if EF_HAS_DSP
+    int32_t sum;
+    __asm__("smlabb %0, %1, %2, %3" : "=r"(sum) : "r"(x), "r"(y), "r"(acc));
+    return sum;
+#else
+    return acc + ef_low(x) * ef_low(y);
+#endif
+}
+
+/* acc + high(x) * low(y) */
+static inline int32_t ef_smlatb(uint32_t x, uint32_t y, int32_t acc)
+{
+#if EF_HAS_DSP
+    int32_t sum;
+    __asm__("smlatb %0, %1, %2, %3" : "=r"(sum) : "r"(x), "r"(y), "r"(acc));
+    return sum;
+#else
+    return acc + ef_high(x) * ef_low(y);
+#endif
+}
+
+/* acc + low(x) * high(y) */
+static inline int32_t ef_smlabt(uint32_t x, uint32_t y, int32_t acc)
+{
+#if EF_HAS_DSP
+    int32_t sum;
+    __asm__("smlabt %0, %1, %2, %3" : "=r"(sum) : "r"(x), "r"(y), "r"(acc));
+    return sum;
+#else
+    return acc + ef_low(x) * ef_high(y);
+#endif
+}
+
+/* acc + high(x) * high(y) */
+static inline int32_t ef_smlatt(uint32_t x, uint32_t y, int32_t acc)
+{
+#if EF_HAS_DSP
+    int32_t sum;
+    __asm__("smlatt %0, %1, %2, %3" : "=r"(sum) : "r"(x), "r"(y), "r"(acc));
+    return sum;
+#else
+    return acc + ef_high(x) * ef_high(y);
 #endif
 }
 

@@ -136,9 +136,10 @@ SHAPES = (
 )
 
 
-@pytest.mark.parametrize("kind", [Add, Sub, Mul])
-def test_sums_and_products(kind: type[Add], tmp_path: Path) -> None:
-    generator = np.random.default_rng(4)
+def pairs_graph(
+    kind: type[Add], generator: np.random.Generator
+) -> tuple[Graph, dict[str, NDArray[np.int16]]]:
+    """Sums or products of all shapes side by side, and inputs."""
     tensors: list[Tensor] = []
     cases, inputs = [], {}
     for number, (first, second) in enumerate(SHAPES):
@@ -163,15 +164,43 @@ def test_sums_and_products(kind: type[Add], tmp_path: Path) -> None:
             )
             real = 8192 * scales[0] * scales[1] if kind is Mul else max(scales[:2])
             cases.append((op, quantization(float(real), 0)))
-    graph = graph_of(cases, tensors, dtype=DType.INT16)
+    return graph_of(cases, tensors, dtype=DType.INT16), inputs
+
+
+@pytest.mark.parametrize("kind", [Add, Sub, Mul])
+def test_sums_and_products(kind: type[Add], tmp_path: Path) -> None:
+    graph, inputs = pairs_graph(kind, np.random.default_rng(4))
     results = check_everywhere(graph, inputs, tmp_path)
-    assert all(len(np.unique(results[op.name])) > 1 for op, _ in cases)
+    assert all(len(np.unique(results[op.name])) > 1 for op in graph.ops)
     kernels = {
         call.function
         for op in graph.ops
         for call in ops.family_of(op).layer_code(op, graph, CTarget()).calls
     }
-    assert kernels == {"ef_mul_s16" if kind is Mul else "ef_add_s16"}
+    assert kernels == {"ef_mul_shifted_s16" if kind is Mul else "ef_add_s16"}
+
+
+@pytest.mark.parametrize("target", BOARDS)
+@pytest.mark.parametrize("kind", [Sub, Mul])
+def test_sums_and_products_on_the_board(kind: type[Add], target: str, tmp_path: Path) -> None:
+    check_on_board(*pairs_graph(kind, np.random.default_rng(12)), tmp_path, target)
+
+
+def test_products_finer_than_their_operands(tmp_path: Path) -> None:
+    """Shifts to the left."""
+    generator = np.random.default_rng(13)
+    tensors = [wide("a", (1, 999), 2.0**-3), wide("b", (1, 999), 2.0**-4)]
+    ends = [-9, -8, -7]
+    cases = [
+        (Mul(name=f"y{end}", inputs=("a", "b"), outputs=(f"y{end}",)), quantization(2.0**end, 0))
+        for end in ends
+    ]
+    graph = graph_of(cases, tensors, dtype=DType.INT16)
+    inputs = {tensor.name: codes(generator, tensor.shape) // 256 for tensor in tensors}
+    check_everywhere(graph, inputs, tmp_path)
+    for op in graph.ops:
+        (call,) = ops.family_of(op).layer_code(op, graph, CTarget()).calls
+        assert call.function == "ef_mul_s16"
 
 
 EXTREMES = (((1, 4, 5, 3), (1, 4, 5, 3)), ((1, 5, 4, 7), (1, 1, 1, 7)), ((2, 6, 1), (1, 1, 9)))
@@ -316,12 +345,12 @@ FUNCTIONS: dict[str, dict[str, float]] = {
 }
 
 
-@pytest.mark.parametrize("name", FUNCTIONS)
-def test_functions_of_all_codes(name: str, tmp_path: Path) -> None:
+def functions_graph(name: str, shape: Sequence[int]) -> Graph:
+    """One function of a tensor at several scales."""
     tensors: list[Tensor] = []
     cases = []
     for number, exponent in enumerate((-17, -13, -12, -11, -8, -3)):
-        tensors.append(wide(f"x{number}", EVERY.shape, 2.0**exponent))
+        tensors.append(wide(f"x{number}", shape, 2.0**exponent))
         op = Lookup(
             name=f"y{number}",
             inputs=(f"x{number}",),
@@ -332,8 +361,21 @@ def test_functions_of_all_codes(name: str, tmp_path: Path) -> None:
         gate = name in ("sigmoid", "tanh")
         result = -15 if gate else exponent + (number + 1) % 3 - 1
         cases.append((op, quantization(2.0**result, 0)))
-    graph = graph_of(cases, tensors, dtype=DType.INT16)
-    found = check_everywhere(graph, {tensor.name: EVERY for tensor in tensors}, tmp_path)
+    return graph_of(cases, tensors, dtype=DType.INT16)
+
+
+@pytest.mark.parametrize("target", BOARDS)
+@pytest.mark.parametrize("name", ["clip", "silu"])
+def test_functions_on_the_board(name: str, target: str, tmp_path: Path) -> None:
+    some = EVERY[:, ::7]
+    graph = functions_graph(name, some.shape)
+    check_on_board(graph, {port.tensor: some for port in graph.inputs}, tmp_path, target)
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_functions_of_all_codes(name: str, tmp_path: Path) -> None:
+    graph = functions_graph(name, EVERY.shape)
+    found = check_everywhere(graph, {port.tensor: EVERY for port in graph.inputs}, tmp_path)
     real = EVERY.astype(np.float64) * 2.0**-12
     expected = {"sigmoid": 1 / (1 + np.exp(-real)), "tanh": np.tanh(real)}
     if name in expected:
