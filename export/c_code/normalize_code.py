@@ -92,11 +92,16 @@ def wide_normalize_code(
         "multiplier": result[0],
         "shift": result[1],
     }
-    name = "ef_normalize_s16"
-    call = Call(function=name, struct=f"{name}_args", args=args, inputs=(inputs[0].name,))
+    fast = all(-shift in _FAST_SHIFTS for shift in (numbers.unit[1], result[1]))
+    name = "ef_normalize_s16" if fast else "ef_normalize_s16_ref"
+    struct = "ef_normalize_s16_args"
+    call = Call(function=name, struct=struct, args=args, inputs=(inputs[0].name,))
     sources = (
-        f"{name}.h",
         f"{name}.c",
+        "ef_normalize_s16.h",
+        "ef_normalize_root.h",
+        "ef_attributes.h",
+        "ef_simd.h",
         "ef_numerics.h",
         "ef_root.h",
         "ef_root_wide.c",

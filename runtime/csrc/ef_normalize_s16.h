@@ -26,7 +26,10 @@ typedef struct ef_normalize_s16_args {
     int32_t multiplier, shift;           /* normalized value times gain -> output */
 } ef_normalize_s16_args;
 
-/* `out` may be `in`. */
+/* Plain twin of the other; any shift. */
+void ef_normalize_s16_ref(const ef_normalize_s16_args *a, const int16_t *in, int16_t *out);
+
+/* unit_shift and shift of -22 to -1. `out` may be `in`. */
 void ef_normalize_s16(const ef_normalize_s16_args *a, const int16_t *in, int16_t *out);
 
 #ifdef __cplusplus

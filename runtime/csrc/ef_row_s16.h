@@ -25,14 +25,7 @@ typedef int32_t (*ef_row_term)(const void *args, uint32_t x, uint32_t y, int32_t
 /* ef_rdbpot(term >> 1, shift), half = 2^(shift - 1): its halves go away from zero. */
 static inline int32_t ef_row_round(int32_t term, int32_t half, int32_t shift)
 {
-    const int32_t value = (half + (term >> 1) + (term >> 31)) >> shift;
-#if EF_HAS_DSP
-    int32_t saturated; /* no int16_t, which would be extended once more */
-    __asm__("ssat %0, #16, %1" : "=r"(saturated) : "r"(value) : "cc");
-    return saturated;
-#else
-    return ef_saturate_s16(value);
-#endif
+    return ef_saturate_word_s16((half + (term >> 1) + (term >> 31)) >> shift);
 }
 
 static inline void ef_row_s16_run(const ef_row_s16 *r, ef_row_term term, const void *args)

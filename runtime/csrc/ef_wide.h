@@ -4,18 +4,24 @@
 
 #include <stdint.h>
 
-static inline int16_t ef_saturate_s16(int32_t value)
+/* A word: as int16_t it would be extended once more. */
+static inline int32_t ef_saturate_word_s16(int32_t value)
 {
 #if defined(__ARM_FEATURE_SAT) && defined(__GNUC__)
     int32_t result;
-    __asm__("ssat %0, #16, %1" : "=r"(result) : "r"(value));
-    return (int16_t)result;
+    __asm__("ssat %0, #16, %1" : "=r"(result) : "r"(value) : "cc");
+    return result;
 #else
     if ((uint32_t)value + 32768u > 65535u) {
         value = (value >> 31) ^ 32767;
     }
-    return (int16_t)value;
+    return value;
 #endif
+}
+
+static inline int16_t ef_saturate_s16(int32_t value)
+{
+    return (int16_t)ef_saturate_word_s16(value);
 }
 
 /* round(acc * multiplier / 2^shift), halves up; |acc| < 2^47, multiplier in [0, 2^15), shift in

@@ -15,6 +15,7 @@ from tests.export.ops.every_runtime import (
     activation,
     check_everywhere,
     check_on_board,
+    check_plain_twin,
     graph_of,
     last_only,
     quantization,
@@ -106,6 +107,11 @@ def test_every_runtime(part: int, tmp_path: Path) -> None:
             assert found > WANTED_DB, op
             measured += 1
     assert measured >= 2
+
+
+def test_the_plain_twin(tmp_path: Path) -> None:
+    graph, inputs = graph_of_cases(1)
+    check_plain_twin(graph, inputs, tmp_path, "ef_normalize_s16")
 
 
 @pytest.mark.parametrize(
