@@ -3,7 +3,8 @@
 Exponential, logarithm, roots, powers, error function, GELU, Mish, ELU and whatever is composed of
 them. The function is an expression in postfix notation, ``"x x softplus tanh mul"`` for Mish; its
 values are computed in double precision and rounded once. In TFLite the code is cast to int32, moved
-to 0..255 and gathers its result from the table, so every runtime looks up the same numbers.
+to 0..255 and gathers its result from the table, so every runtime looks up the same numbers. Smooth
+functions of int16 codes are interpolated (``export/functions/interpolation16.py``).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -19,7 +21,8 @@ from numpy.typing import NDArray
 from edgefactor.export import numerics
 from edgefactor.export.c_code.layer_code import CTarget, LayerCode
 from edgefactor.export.c_code.unary_code import CODES, unary_code
-from edgefactor.export.ir import Array, Graph, Op, Quantization, Tensor
+from edgefactor.export.functions import interpolation16
+from edgefactor.export.ir import Array, DType, Graph, Op, Quantization, Tensor
 from edgefactor.export.numerics import IntArray
 from edgefactor.export.ops.family import (
     BOOLEAN,
@@ -32,6 +35,10 @@ from edgefactor.export.ops.family import (
     OutputRule,
     Shape,
     TfliteBuilder,
+)
+from edgefactor.export.ops.parts.interpolated_table import (
+    interpolated_table_code,
+    write_interpolated_table,
 )
 
 Reals = NDArray[np.float64]
@@ -171,6 +178,18 @@ def table_codes(op: Table, x: Quantization, output: Quantization) -> IntArray:
     return np.asarray(np.clip(codes, numerics.INT8_MIN, numerics.INT8_MAX))
 
 
+@cache
+def _is_smooth(expression: str) -> bool:
+    """Whether int16 codes may be interpolated."""
+    return interpolation16.is_smooth(partial(evaluate, expression))
+
+
+def _knots(op: Table, x: Tensor, output: Tensor) -> IntArray:
+    """What int16 codes are interpolated from."""
+    function = partial(evaluate, op.expression)
+    return interpolation16.knots(function, x.quant.scale, output.quant.scale)
+
+
 #: The name of an input of whole numbers once it has its type (``pipeline/trace.py``).
 TYPED_SUFFIX = "_typed"
 
@@ -233,12 +252,21 @@ class TableFamily(Family):
     def output_shape(self, op: Table, inputs: Sequence[Tensor]) -> Shape:
         return inputs[0].shape
 
+    def widths(self, op: Table) -> tuple[DType, ...]:
+        smooth = not op.boolean and _is_smooth(op.expression)
+        return (DType.INT8, DType.INT16) if smooth else (DType.INT8,)
+
     def output_rule(self, op: Table) -> OutputRule:
         return BOOLEAN if op.boolean else "free"
 
     def reference(
         self, op: Table, inputs: Sequence[Tensor], output: Tensor, values: Sequence[Array]
-    ) -> NDArray[np.int8]:
+    ) -> Array:
+        if output.dtype is DType.INT16:
+            found = interpolation16.interpolate(
+                values[0].astype(np.int64), _knots(op, inputs[0], output)
+            )
+            return found.astype(np.int16)
         codes = table_codes(op, inputs[0].quant, output.quant).astype(np.int8)
         return codes[values[0].astype(np.int64) - int(CODES[0])]
 
@@ -266,6 +294,9 @@ class TableFamily(Family):
 
     def write_tflite(self, op: Table, graph: Graph, builder: TfliteBuilder) -> None:
         x, output = graph.tensors[op.inputs[0]], graph.tensors[op.outputs[0]]
+        if output.dtype is DType.INT16:
+            write_interpolated_table(builder, op.name, x, output, _knots(op, x, output))
+            return
         wide = builder.int32_temporary(x.shape, f"{op.name}/wide")
         index = builder.int32_temporary(x.shape, f"{op.name}/index")
         codes = table_codes(op, x.quant, output.quant).astype(np.int8)
@@ -279,6 +310,8 @@ class TableFamily(Family):
 
     def layer_code(self, op: Table, graph: Graph, target: CTarget) -> LayerCode:
         x, output = graph.tensors[op.inputs[0]], graph.tensors[op.outputs[0]]
+        if output.dtype is DType.INT16:
+            return interpolated_table_code(x, _knots(op, x, output))
         return unary_code(table_codes(op, x.quant, output.quant), x.name, x.elements, 0.0, target)
 
 

@@ -9,7 +9,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from edgefactor.export.ir import DType, Quantization
+from edgefactor.export.numerics import IntArray
 from edgefactor.export.ops.family import TfliteBuilder
 from edgefactor.export.ops.reshape import write_reshape
 
@@ -94,6 +97,16 @@ class Int32Chain:
     def sum(self, x: int) -> int:
         """The sum over each group of int32; below 2^24 in magnitude."""
         return self.reduce("SUM", x)
+
+    def gather(self, table: IntArray, places: int) -> int:
+        """Entries of a table, int32 below 2^24 in magnitude, at int32 places of the full shape.
+
+        TFLite Micro's GATHER takes float32, which holds them exactly.
+        """
+        held = self.builder.constant(np.asarray(table, np.float32), None, self.new_name())
+        found = self.temporary(self.full, DType.FLOAT32)
+        self.builder.op("GATHER", [held, places], [found], "GatherOptions", version=2, axis=0)
+        return self.cast(found, self.full, DType.FLOAT32, DType.INT32)
 
     def digits(self, x: int, base: int, shape: View) -> tuple[int, int]:
         """The quotient by a base, truncated, and what is left, which has the sign of ``x``."""

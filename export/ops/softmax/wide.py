@@ -10,7 +10,6 @@ from edgefactor.export.c_code.layer_code import Call, CArray, LayerCode, Ref
 from edgefactor.export.functions import wide_softmax
 from edgefactor.export.functions.wide_normalization import EXACT, SUM_DIGIT
 from edgefactor.export.ir import DType, Tensor
-from edgefactor.export.numerics import IntArray
 from edgefactor.export.ops.family import TfliteBuilder
 from edgefactor.export.ops.parts.int32_chain import Int32Chain, View
 from edgefactor.export.ops.reshape import write_reshape
@@ -38,7 +37,7 @@ def write_wide_softmax(
     distance = chain.binary("SUB", chain.reduce("REDUCE_MAX", codes), codes, full)
     places = chain.digits(distance, wide_softmax.ENTRIES, full)
     powers = [
-        _gather(chain, wide_softmax.whole(table), place)
+        chain.gather(wide_softmax.whole(table), place)
         for table, place in zip(wide_softmax.tables(scale), places, strict=True)
     ]
     power = chain.binary("MUL", powers[0], powers[1], full)
@@ -54,15 +53,6 @@ def write_wide_softmax(
     # QUANTIZE at equal scales saturates and changes nothing else.
     chain.quantize(result, narrowed, full, output.quant.scale)
     write_reshape(builder, narrowed, builder.tensor(output.name), output.shape, f"{name}/out_shape")
-
-
-def _gather(chain: Int32Chain, table: IntArray, places: int) -> int:
-    """Entries of a table, int32. TFLite Micro's GATHER takes float32, which holds them exactly."""
-    builder = chain.builder
-    held = builder.constant(np.asarray(table, np.float32), None, chain.new_name())
-    found = chain.temporary(chain.full, DType.FLOAT32)
-    builder.op("GATHER", [held, places], [found], "GatherOptions", version=2, axis=0)
-    return chain.cast(found, chain.full, DType.FLOAT32, DType.INT32)
 
 
 def wide_softmax_code(x: Tensor, scale: float, inputs: Sequence[str]) -> LayerCode:
