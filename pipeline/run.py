@@ -52,7 +52,7 @@ from edgefactor.pipeline.memory_fit import arena_budget, fit_ram
 from edgefactor.pipeline.opened import open_bundle
 from edgefactor.pipeline.records import c_normalization, c_prefix, recorded, versions
 from edgefactor.pipeline.report import NotVerified, Report
-from edgefactor.pipeline.sharing_at_export.flash_budget import fit_flash
+from edgefactor.pipeline.sharing_at_export.flash_budget import Linked, fit_flash
 from edgefactor.pipeline.sharing_at_export.share_codes import observe_inputs
 from edgefactor.runtime.emulator import EmulatedRunner
 from edgefactor.runtime.memory import flash_use
@@ -109,6 +109,7 @@ def export(options: ExportOptions, progress: Progress = lambda _: None) -> Repor
     if options.share == "auto":
         samples = calibration_samples(stages.graph, data.calibration)
         int8 = fit_flash(
+            stages.graph,
             int8,
             observe_inputs(stages.graph, samples[:SHARING_SAMPLES]),
             samples,
@@ -211,8 +212,8 @@ def _c_target(target: Target, facts: Mapping[str, Any]) -> CTarget:
     )
 
 
-def _linked(graph: Graph, c_target: CTarget, target: Target) -> tuple[int, int] | None:
-    """Bytes of the smallest image with a network, and of its weights; None if none can be linked.
+def _linked(graph: Graph, c_target: CTarget, target: Target) -> Linked | None:
+    """What the smallest image with a network takes; None if none can be linked.
 
     An image that is larger than the emulated board's flash counts as no image.
     """
@@ -226,7 +227,11 @@ def _linked(graph: Graph, c_target: CTarget, target: Target) -> tuple[int, int] 
                 use = flash_use(runner.firmware(), sources.symbols)
             except (MissingToolError, BudgetError):
                 return None
-    return use.total_bytes, use.weights_bytes
+    return Linked(
+        total_bytes=use.total_bytes,
+        weights_bytes=use.weights_bytes,
+        sources={source.source: source.size_bytes for source in use.sources},
+    )
 
 
 def _write_files(

@@ -1,10 +1,11 @@
 """``--share auto``: how far each layer's weights are shared so that the image fits the flash.
 
-Each layer can stay as it is or take one of several forms of sharing. What a form costs is measured:
-the noise that one form of the layer alone makes at the network's outputs on calibration inputs,
-scaled to the other forms by the errors of their weights. What a form takes is what the exporter's
-cost model stores for it. The best combination is found by dynamic programming (``allocation``), the
-image is linked, and the budget of the weights is corrected by what the rest of it really takes.
+Each layer can stay as it is or take one of several forms of sharing (``forms``). What a form costs is
+measured: the noise that it makes at the network's outputs on calibration inputs, alone. What a form
+takes is what the exporter's cost model stores for it, and the code of its kernel, known from linked
+images. The best combination is searched (``form_search``) and linked, until what the estimate left
+out is known. Then all layers together are trained towards the float network (``tuning``), which
+takes no labels and mends most of what the forms cost.
 """
 
 from __future__ import annotations
@@ -13,92 +14,60 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-
+from edgefactor.errors import BudgetError
 from edgefactor.export import ops
-from edgefactor.export.c_code.layer_code import CTarget
-from edgefactor.export.encodings.vector_code import MOST_VECTORS
-from edgefactor.export.ir import Graph, constant
-from edgefactor.export.onnx_writer import write_onnx
-from edgefactor.export.ops.conv import Conv2D
+from edgefactor.export.c_code.layer_code import CTarget, LayerCode
+from edgefactor.export.ir import Graph
 from edgefactor.pipeline.calibrate import Sample
 from edgefactor.pipeline.config import Progress
-from edgefactor.pipeline.sharing_at_export.allocation import Choice, allocate, smallest
-from edgefactor.pipeline.sharing_at_export.share_codes import (
-    Codes,
-    Floats,
-    Moments,
-    best_codes,
-    change_codes,
-    code_weights,
+from edgefactor.pipeline.sharing_at_export.form_search import (
+    CodedChoice,
+    Found,
+    code_bytes,
+    least,
+    search,
 )
-from edgefactor.pipeline.sharing_at_export.uniform_codes import best_progression
-from edgefactor.pipeline.sharing_at_export.vector_codes import LEAST_REPETITION, best_vectors
+from edgefactor.pipeline.sharing_at_export.forms import Form
+from edgefactor.pipeline.sharing_at_export.output_noise import output_noise
+from edgefactor.pipeline.sharing_at_export.share_codes import Moments
+from edgefactor.pipeline.sharing_at_export.shareable import (
+    ShareableLayer,
+    shareable_layers,
+    with_weights,
+)
+from edgefactor.pipeline.sharing_at_export.torch_network import torch_network
+from edgefactor.pipeline.sharing_at_export.tuning import tune
 
 METADATA = "flash_budget"
 """Key of a Graph's metadata: what ``fit_flash`` decided, as JSON."""
 
-PROBE_VALUES = 16
-"""Of the form whose noise is measured."""
-PROBE_SAMPLES = 16
-VALUES = (64, 32, 16, 8, 4, 2)
-WIDTHS = (2, 4)
-BITS = (4, 2)
-ROUNDS = 4
+ROUNDS = 5
 CODE_BYTES = 12_000
 """Code and tables of an image, where nothing can be linked: a guess."""
-_LEAST_NOISE = 1e-12
-
-Measure = Callable[[Graph], tuple[int, int] | None]
-"""Graph -> bytes of its linked image and of the weights in it; None without a compiler."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Form:
-    """One form of one layer's weights."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Linked:
+    """What an image takes.
 
-    text: str
-    codes: Codes
-    error: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Layer:
-    """A layer with its forms, the first one as it is."""
-
-    name: str
-    forms: tuple[Form, ...]
-    noise: float
-
-
-def forms_of(codes: Codes, cost: Floats, *, depthwise: bool) -> tuple[Form, ...]:
-    """The forms that a layer's weights can take; the first one leaves them as they are.
-
-    Args:
-        codes: int8 codes (O, kh, kw, I).
-        cost: Of a unit error of each.
-        depthwise: Vectors do not fit then.
+    Attributes:
+        total_bytes: Of flash.
+        weights_bytes: Of the layers' weights in it.
+        sources: Code and constants of each C file of the kernels.
     """
-    weights = code_weights(codes, cost)
-    found = {"int8": codes}
-    for values in VALUES:
-        if len(np.unique(codes)) > values:
-            found[f"{values} values"] = best_codes(weights, values)[codes + 128]
-    for width in () if depthwise else WIDTHS:
-        # A table of 256 vectors takes its place, too.
-        if codes[0].size % width == 0 and codes.size >= LEAST_REPETITION * MOST_VECTORS * width:
-            vectors = best_vectors(codes.reshape(-1, width), cost.reshape(-1, width), MOST_VECTORS)
-            found[f"vectors of {width}"] = vectors.reshape(codes.shape)
-    for bits in BITS:
-        found[f"{bits} bits"] = best_progression(weights, bits)[codes + 128]
-    return tuple(
-        Form(text=text, codes=new, error=float((cost * (new - codes) ** 2).sum()))
-        for text, new in found.items()
-    )
+
+    total_bytes: int
+    weights_bytes: int
+    sources: Mapping[str, int]
+
+
+Measure = Callable[[Graph], Linked | None]
+"""Graph -> its linked image; None without a compiler."""
 
 
 def fit_flash(
     graph: Graph,
+    int8: Graph,
     moments: Mapping[str, Moments],
     samples: Sequence[Sample],
     target: CTarget,
@@ -111,7 +80,8 @@ def fit_flash(
     """Share weights just as far as the flash asks for.
 
     Args:
-        graph: int8 Graph.
+        graph: Float Graph.
+        int8: The same network as integers.
         moments: Of the input of each convolution, by tensor name.
         samples: Calibration samples of the float inputs.
         target: What the C is for.
@@ -121,116 +91,157 @@ def fit_flash(
         progress: Called with the name of each stage.
 
     Returns:
-        The Graph with its weights shared, or as it was if it fits. If it cannot fit, every layer
-        has its smallest form; ``flash_notes`` says what is missing.
+        The integer Graph with its weights shared, or as it was if it fits.
 
     Raises:
         OptionError: A pattern matches no layer.
+        BudgetError: Even the smallest forms do not fit; it says what they take.
     """
     progress(f"fitting {flash_bytes:,} bytes of flash")
-    before = measure(graph)
-    if before is not None and before[0] <= flash_bytes:
-        return _recorded(graph, flash_bytes, before[0], {})
-    layers = _layers(graph, moments, samples, keep, progress)
-    choices = [_choices(graph, layer, target) for layer in layers]
-    other = CODE_BYTES if before is None else before[0] - before[1]
-    best: tuple[Graph, int | None, dict[str, str]] | None = None
-    budget = flash_bytes - other
+    before = measure(int8)
+    if before is not None and before.total_bytes <= flash_bytes:
+        return _recorded(int8, flash_bytes, before.total_bytes, {}, tuned=False)
+    layers = shareable_layers(graph, int8, moments, keep)
+    network = torch_network(graph)
+    losses = output_noise(graph, network, layers, samples, progress)
+    fit = _Fit(int8, layers, losses, target, measure, flash_bytes, before, progress)
+    forms = fit.forms()
+    if network is None or not layers:
+        return fit.recorded(fit.placed(forms), forms, tuned=False)
     for _ in range(ROUNDS):
-        chosen = allocate(choices, max(budget, 0))
-        forms = {
-            layer.name: layer.forms[index]
-            for layer, index in zip(layers, chosen or smallest(choices), strict=True)
-        }
-        fitted = _with_forms(graph, moments, forms)
-        linked = measure(fitted)
-        texts = {name: form.text for name, form in forms.items()}
-        if linked is None:
-            return _recorded(fitted, flash_bytes, None, texts)
-        progress(f"linked: {linked[0]:,} bytes")
-        spare = flash_bytes - linked[0]
-        if spare >= 0 or best is None or chosen is None:
-            best = fitted, linked[0], texts
-        if chosen is None or 0 <= spare <= flash_bytes // 200:
+        progress("tuning towards the float network")
+        tuned = tune(
+            network, forms, {layer.name: layer.weights for layer in layers}, samples
+        )
+        fitted = with_weights(int8, {name: (t.form, t.bias) for name, t in tuned.items()})
+        over = fit.over(fitted)
+        if over <= 0:
             break
-        budget += spare
-    assert best is not None
-    return _recorded(best[0], flash_bytes, best[1], best[2])
+        # A few bytes: what numbers pack to depends on their values.
+        fit.budget_bytes -= over
+        forms = fit.forms()
+    return fit.recorded(fitted, forms, tuned=True)
 
 
-def _layers(
-    graph: Graph,
-    moments: Mapping[str, Moments],
-    samples: Sequence[Sample],
-    keep: Sequence[str],
-    progress: Progress,
-) -> list[_Layer]:
-    """Every layer with its forms, and the noise at the outputs for a unit error of its weights."""
-    seen: dict[str, tuple[Codes, Floats, bool]] = {}
+class _Fit:
+    """The search for forms, and what was learnt from linked images."""
 
-    def look(op: Conv2D, codes: Codes, cost: Floats) -> None:
-        seen[op.name] = codes, cost, op.groups > 1 and codes.shape[-1] == 1
+    def __init__(
+        self,
+        int8: Graph,
+        layers: Sequence[ShareableLayer],
+        losses: Mapping[str, Sequence[float]],
+        target: CTarget,
+        measure: Measure,
+        flash_bytes: int,
+        before: Linked | None,
+        progress: Progress,
+    ) -> None:
+        self.int8, self.layers, self.target = int8, layers, target
+        self.measure, self.flash_bytes, self.progress = measure, flash_bytes, progress
+        self.choices = [self._choices(layer, losses[layer.name]) for layer in layers]
+        self.known: dict[str, int] = {}
+        self.budget_bytes = flash_bytes - CODE_BYTES
+        self.linked: Linked | None = before
+        if before is not None:
+            self._learn(before, tuple(0 for _ in layers))
 
-    change_codes(graph, moments, look, keep=keep)
-    few = samples[:PROBE_SAMPLES]
-    expected = _outputs(graph, few)
-    layers = []
-    for name, (codes, cost, depthwise) in seen.items():
-        progress(f"looking at {name}")
-        forms = forms_of(codes, cost, depthwise=depthwise)
-        probe = next((f for f in forms if f.text == f"{PROBE_VALUES} values"), forms[-1])
-        noise = 0.0
-        if probe.error > 0:
-            found = _outputs(_with_forms(graph, moments, {name: probe}), few)
-            noise = max(_relative_noise(expected, found), _LEAST_NOISE) / probe.error
-        layers.append(_Layer(name=name, forms=forms, noise=noise))
-    return layers
+    def placed(self, forms: Mapping[str, Form]) -> Graph:
+        """The Graph with these forms, mean errors taken out by the biases."""
+        layers = {layer.name: layer for layer in self.layers}
+        return with_weights(
+            self.int8,
+            {name: (f, layers[name].bias_of(f)) for name, f in forms.items() if f.is_shared},
+        )
+
+    def forms(self) -> dict[str, Form]:
+        """The best forms whose image fits.
+
+        Raises:
+            BudgetError: None fits.
+        """
+        fitting: tuple[Found, int] | None = None
+        for _ in range(ROUNDS):
+            found = search(self.choices, self.budget_bytes, self.known)
+            impossible = found is None
+            found = found or least(self.choices, self.known)
+            linked = self.measure(self.placed(self._forms(found.chosen)))
+            if linked is None:
+                return self._forms(found.chosen)
+            self.progress(f"linked: {linked.total_bytes:,} bytes")
+            self.linked = linked
+            spare = self.flash_bytes - linked.total_bytes
+            self._learn(linked, found.chosen)
+            if spare >= 0 and (fitting is None or found.loss < fitting[0].loss):
+                fitting = found, linked.total_bytes
+            elif impossible or (fitting is not None and spare >= 0):
+                break
+        if fitting is None:
+            assert self.linked is not None
+            raise BudgetError(
+                "The weights do not fit the flash budget in any form.",
+                where=f"--flash {self.flash_bytes}",
+                found=f"at least {self.linked.total_bytes:,} bytes",
+                expected=f"at most {self.flash_bytes:,} bytes",
+                hint=f"give --flash {self.linked.total_bytes} or more, or make the network smaller "
+                "with edgefactor compress.",
+            )
+        return self._forms(fitting[0].chosen)
+
+    def over(self, fitted: Graph) -> int:
+        """By how many bytes a Graph's image is too large."""
+        linked = self.measure(fitted)
+        if linked is None:
+            return 0
+        self.linked = linked
+        self.progress(f"linked: {linked.total_bytes:,} bytes")
+        return linked.total_bytes - self.flash_bytes
+
+    def recorded(self, graph: Graph, forms: Mapping[str, Form], *, tuned: bool) -> Graph:
+        total = None if self.linked is None else self.linked.total_bytes
+        texts = {name: form.text for name, form in forms.items()}
+        return _recorded(graph, self.flash_bytes, total, texts, tuned=tuned)
+
+    def _forms(self, chosen: Sequence[int]) -> dict[str, Form]:
+        return {
+            layer.name: layer.forms[index]
+            for layer, index in zip(self.layers, chosen, strict=True)
+        }
+
+    def _learn(self, linked: Linked, chosen: Sequence[int]) -> None:
+        """What kernels take, and what is left for them and the weights of the layers."""
+        self.known |= linked.sources
+        taken = [choices[i] for choices, i in zip(self.choices, chosen, strict=True)]
+        sources = frozenset().union(*(choice.sources for choice in taken))
+        estimated = sum(choice.size_bytes for choice in taken) + code_bytes(sources, self.known)
+        self.budget_bytes = self.flash_bytes - (linked.total_bytes - estimated)
+
+    def _choices(self, layer: ShareableLayer, losses: Sequence[float]) -> list[CodedChoice]:
+        """What each form takes when the exporter has chosen its encoding."""
+        found = []
+        for form, loss in zip(layer.forms, losses, strict=True):
+            changed = {layer.name: (form, layer.bias_of(form))} if form.is_shared else {}
+            graph = with_weights(self.int8, changed)
+            code = _layer_code(graph, layer.name, self.target)
+            sources = frozenset(code.sources)
+            found.append(CodedChoice(size_bytes=code.weight_bytes, loss=loss, sources=sources))
+        return found
 
 
-def _outputs(graph: Graph, samples: Sequence[Sample]) -> list[Floats]:
-    """The outputs of the int8 model in ONNX Runtime, which is quick, one array an output."""
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(
-        write_onnx(graph).SerializeToString(), providers=["CPUExecutionProvider"]
-    )
-    rows = [session.run(None, dict(sample)) for sample in samples]
-    return [np.stack([np.asarray(row[i], np.float64) for row in rows]) for i in range(len(rows[0]))]
+def _layer_code(graph: Graph, name: str, target: CTarget) -> LayerCode:
+    op = next(op for op in graph.ops if op.name == name)
+    return ops.family_of(op).layer_code(op, graph, target)
 
 
-def _relative_noise(expected: Sequence[Floats], found: Sequence[Floats]) -> float:
-    """Power of the difference over power of the signal, summed over the outputs."""
-    return sum(
-        float(((a - b) ** 2).sum() / max((a**2).sum(), _LEAST_NOISE))
-        for a, b in zip(expected, found, strict=True)
-    )
-
-
-def _choices(graph: Graph, layer: _Layer, target: CTarget) -> list[Choice]:
-    """What each form takes when the exporter has chosen its encoding."""
-    op = next(op for op in graph.ops if op.name == layer.name)
-    weights = graph.tensors[op.inputs[1]]
-    found = []
-    for form in layer.forms:
-        changed = constant(weights.name, form.codes.astype(np.int8), weights.quantization)
-        tensors = {**graph.tensors, weights.name: changed}
-        code = ops.family_of(op).layer_code(op, graph.edit(tensors=tensors), target)
-        found.append(Choice(size_bytes=code.weight_bytes, loss=layer.noise * form.error))
-    return found
-
-
-def _with_forms(graph: Graph, moments: Mapping[str, Moments], forms: Mapping[str, Form]) -> Graph:
-    """The Graph with these codes, their mean errors taken out by the biases."""
-    changed = {name: form for name, form in forms.items() if form.error > 0}
-    return change_codes(
-        graph,
-        moments,
-        lambda op, codes, cost: changed[op.name].codes if op.name in changed else None,
-    )
-
-
-def _recorded(graph: Graph, flash_bytes: int, found: int | None, texts: Mapping[str, str]) -> Graph:
-    facts = {"budget_bytes": flash_bytes, "linked_bytes": found, "layers": dict(texts)}
+def _recorded(
+    graph: Graph, flash_bytes: int, found: int | None, texts: Mapping[str, str], *, tuned: bool
+) -> Graph:
+    facts = {
+        "budget_bytes": flash_bytes,
+        "linked_bytes": found,
+        "layers": dict(texts),
+        "tuned": tuned,
+    }
     return replace(graph, metadata={**graph.metadata, METADATA: json.dumps(facts)})
 
 
@@ -244,10 +255,9 @@ def flash_notes(graph: Graph) -> tuple[str, ...]:
     if not layers:
         return (f"--share auto: the weights fit {budget:,} bytes of flash as they are.",)
     shared = "; ".join(f"{name}: {form}" for name, form in layers.items())
-    notes = (f"--share auto, weights for {budget:,} bytes of flash: {shared}.",)
+    notes = [f"--share auto, weights for {budget:,} bytes of flash: {shared}."]
     if found is None:
-        return (*notes, "--share auto could not link the image; what its code takes is a guess.")
-    if found > budget:
-        over = f"{found - budget:,} bytes more than {budget:,}"
-        return (*notes, f"--share auto: even the smallest forms take {over}.")
-    return notes
+        notes.append("--share auto could not link the image; what its code takes is a guess.")
+    if not facts.get("tuned", False):
+        notes.append("--share auto could not train the weights: PyTorch runs no such operators.")
+    return tuple(notes)

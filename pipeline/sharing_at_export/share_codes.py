@@ -111,12 +111,12 @@ def best_codes(weights: Floats, values: int) -> NDArray[np.int64]:
 def _importance(op: Conv2D, codes: Tensor, moments: Moments) -> Floats:
     """Cost of a unit change of each code, in the square of real outputs; shaped as the codes."""
     scales = np.array(codes.quant.scales) ** 2
-    return scales[:, None, None, None] * _per_weight(op, codes, moments.mean_square)
+    return scales[:, None, None, None] * per_weight(op, codes.shape, moments.mean_square)
 
 
-def _per_weight(op: Conv2D, codes: Tensor, channels: Floats) -> Floats:
-    """A figure of each input channel, for every weight that multiplies the channel."""
-    outputs, kh, kw, depth = codes.shape
+def per_weight(op: Conv2D, shape: tuple[int, ...], channels: Floats) -> Floats:
+    """A figure of each input channel, for every weight that multiplies the channel: ``shape``."""
+    outputs, kh, kw, depth = shape
     group = np.arange(outputs) // (outputs // op.groups)
     index = group[:, None] * depth + np.arange(depth)
     return np.broadcast_to(channels[index][:, None, None, :], (outputs, kh, kw, depth))
@@ -188,7 +188,7 @@ def change_codes(
             continue
         codes = tensors[op.inputs[1]]
         old = np.asarray(codes.values, np.int64)
-        seen = _observed(graph, op.inputs[0], moments)
+        seen = observed(graph, op.inputs[0], moments)
         cost = _importance(op, codes, seen)
         # Weights of inputs that are always 0 count a little; sums must not lose them.
         cost = np.maximum(cost, _LEAST_COST * cost.mean() or 1.0)
@@ -201,7 +201,7 @@ def change_codes(
     return graph.edit(tensors=tensors)
 
 
-def _observed(graph: Graph, tensor: str, moments: Mapping[str, Moments]) -> Moments:
+def observed(graph: Graph, tensor: str, moments: Mapping[str, Moments]) -> Moments:
     """Those of a tensor, or of what it is a copy of at another scale or in another width."""
     producer = graph.producer(tensor)
     while tensor not in moments and isinstance(producer, Requantize):
@@ -215,6 +215,6 @@ def _corrected(
 ) -> Tensor:
     """The bias less the mean error that the changed weights make on the calibration inputs."""
     in_scale = graph.tensors[op.inputs[0]].quant.scale
-    drift = (change * _per_weight(op, codes, seen.mean)).sum(axis=(1, 2, 3)) / in_scale
+    drift = (change * per_weight(op, codes.shape, seen.mean)).sum(axis=(1, 2, 3)) / in_scale
     shifted = np.asarray(bias.values, np.int64) - numerics.round_half_away(drift)
     return constant(bias.name, shifted.astype(np.int32), bias.quantization)

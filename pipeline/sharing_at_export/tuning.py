@@ -1,0 +1,190 @@
+"""Shared weights trained towards the float network, without labels.
+
+Values or vectors, the factor of each channel, which value a weight takes, and the biases: all of
+them follow the gradient of what the network's outputs and the sums of each layer differ by from the
+float network's on the calibration inputs (Hinton et al. 2015, arXiv 1503.02531, for the outputs;
+Romero et al. 2015, FitNets, arXiv 1412.6550, for the layers). The step function from weights to
+values passes gradients on unchanged (Bengio et al. 2013, arXiv 1308.3432).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from edgefactor.pipeline.calibrate import Sample
+from edgefactor.pipeline.sharing_at_export.forms import Form
+from edgefactor.pipeline.sharing_at_export.share_codes import Floats
+from edgefactor.pipeline.sharing_at_export.torch_network import TorchNetwork
+
+BATCH = 16
+EPOCHS = 30
+RATE = 2e-3
+"""Of the size of what is trained, for one step."""
+WEIGHTS_RATE = 3.0
+"""Times the others' rate: weights wander between values."""
+_LEAST = 1e-12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Tuned:
+    """A layer after tuning: its form, and its bias [O]."""
+
+    form: Form
+    bias: NDArray[np.float32]
+
+
+class _Layer:
+    """What of a layer is trained."""
+
+    def __init__(self, form: Form, float_weights: Floats, bias: Tensor) -> None:
+        self.form = form
+        self.free = torch.tensor(float_weights, dtype=torch.float32).requires_grad_()
+        self.bias = bias.clone().requires_grad_()
+        self.scale = torch.tensor(form.scale, dtype=torch.float32)
+        self.codebook = torch.tensor(form.codebook, dtype=torch.float32)
+        if form.is_shared:
+            self.scale.requires_grad_()
+            self.codebook.requires_grad_()
+
+    def shared(self) -> Tensor:
+        """Codebook entries, [O, m], for the weights as they are now."""
+        with torch.no_grad():
+            width = self.codebook.shape[1]
+            wanted = (self.free / self.scale[:, None]).reshape(-1, width)
+            if width == 1:
+                entries, order = self.codebook[:, 0].sort()
+                middles = (entries[1:] + entries[:-1]) / 2
+                index = order[torch.bucketize(wanted[:, 0].contiguous(), middles)]
+            else:
+                size = self.codebook.square().sum(1)
+                index = (size - 2 * wanted @ self.codebook.T).argmin(1)
+        return self.codebook[index].reshape(self.free.shape)
+
+    def weights(self) -> Tensor:
+        """OIHW, with the gradient of the step function."""
+        weights = self.free
+        if self.form.is_shared:
+            through = self.free - self.free.detach()
+            weights = self.shared() * self.scale[:, None] + through
+        outputs, kh, kw, depth = self.form.shape
+        return weights.reshape(outputs, kh, kw, depth).permute(0, 3, 1, 2)
+
+    def groups(self, rate: float) -> list[dict[str, object]]:
+        """Parameters with their rates."""
+        others = [self.bias, *((self.scale, self.codebook) if self.form.is_shared else ())]
+        return [
+            {"params": [self.free], "lr": WEIGHTS_RATE * rate * _size(self.free)},
+            *({"params": [p], "lr": rate * (_size(p) + 1e-3)} for p in others),
+        ]
+
+    def result(self) -> Tuned:
+        with torch.no_grad():
+            free = self.free.double().numpy()
+            form = replace(self.form, weights=free)
+            if self.form.is_shared:
+                made = self.shared() * self.scale[:, None]
+                form = replace(
+                    self.form,
+                    weights=made.double().numpy(),
+                    scale=self.scale.double().numpy(),
+                    codebook=self.codebook.double().numpy(),
+                )
+            return Tuned(form=form, bias=self.bias.numpy())
+
+
+def _size(values: Tensor) -> float:
+    return float(values.detach().square().mean().sqrt())
+
+
+def tune(
+    network: TorchNetwork,
+    forms: Mapping[str, Form],
+    floats: Mapping[str, Floats],
+    samples: Sequence[Sample],
+    *,
+    epochs: int = EPOCHS,
+    seed: int = 0,
+) -> dict[str, Tuned]:
+    """Train the layers that have a form towards the float network.
+
+    Args:
+        network: The float network.
+        forms: Layer -> where to begin.
+        floats: Layer -> its float weights, [O, m].
+        samples: Calibration inputs.
+        epochs: How often each of them is seen.
+        seed: Of their order.
+
+    Returns:
+        Each of these layers.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # the same sums in the same order on every computer
+    try:
+        return _tune(network, forms, floats, samples, epochs, seed)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _tune(
+    network: TorchNetwork,
+    forms: Mapping[str, Form],
+    floats: Mapping[str, Floats],
+    samples: Sequence[Sample],
+    epochs: int,
+    seed: int,
+) -> dict[str, Tuned]:
+    layers = {
+        name: _Layer(form, floats[name], network.constants[network.layers[name][1]])
+        for name, form in forms.items()
+    }
+    inputs = stacked(network, samples)
+    wanted = (*network.outputs, *(sums for _, _, sums in network.layers.values()))
+    batches = math.ceil(len(samples) / BATCH)
+    optimizer = torch.optim.Adam([g for layer in layers.values() for g in layer.groups(RATE)])
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * batches)
+    generator = torch.Generator().manual_seed(seed)
+    powers: list[float] = []
+    for _ in range(epochs):
+        order = torch.randperm(len(samples), generator=generator)
+        for part in order.tensor_split(batches):
+            batch = {name: values[part] for name, values in inputs.items()}
+            with torch.no_grad():
+                expected = network.run(batch, wanted, {})
+            powers = powers or [max(float(e.square().mean()), _LEAST) for e in expected]
+            found = network.run(batch, wanted, replaced(network, layers))
+            errors = [
+                (a - b).square().mean() / power
+                for a, b, power in zip(found, expected, powers, strict=True)
+            ]
+            outputs = len(network.outputs)
+            loss = sum(errors[:outputs]) / outputs + sum(errors[outputs:]) / len(network.layers)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+    return {name: layer.result() for name, layer in layers.items()}
+
+
+def replaced(network: TorchNetwork, layers: Mapping[str, _Layer]) -> dict[str, Tensor]:
+    """Names of constants -> what the layers have in their place."""
+    found = {}
+    for name, layer in layers.items():
+        weights, bias, _ = network.layers[name]
+        found |= {weights: layer.weights(), bias: layer.bias}
+    return found
+
+
+def stacked(network: TorchNetwork, samples: Sequence[Sample]) -> dict[str, Tensor]:
+    """Input name -> [n, 1, ...]."""
+    return {
+        name: torch.from_numpy(np.stack([np.asarray(s[name], np.float32) for s in samples]))
+        for name in network.inputs
+    }
