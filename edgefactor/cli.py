@@ -100,6 +100,13 @@ def commands() -> None:
     help="Pattern of layers that --share, --share-vectors and --bits leave as they are.",
 )
 @click.option(
+    "--tune/--no-tune",
+    default=True,
+    show_default=True,
+    help="With --share auto: train shared weights towards the float network on --calibration; no "
+    "labels are needed.",
+)
+@click.option(
     "--stateful",
     multiple=True,
     metavar="INPUT=OUTPUT",

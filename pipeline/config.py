@@ -116,6 +116,8 @@ class ExportOptions(ModelOptions):
         stateful: Inputs that are kept from run to run and the outputs with their next values, as
             ``input=output``.
         keep: Patterns of layer names that are not shared.
+        tune: Whether ``share`` "auto" trains what it shared towards the float network, on the
+            calibration data and without labels.
         flash_bytes: Flash budget; None for the target's own size.
         ram_bytes: RAM budget; None for the target's own size.
         instructions: Budget of instructions per inference; None for no gate.
@@ -141,6 +143,7 @@ class ExportOptions(ModelOptions):
     bits: int | None = None
     keep: tuple[str, ...] = ()
     stateful: tuple[str, ...] = ()
+    tune: bool = True
     flash_bytes: int | None = None
     ram_bytes: int | None = None
     instructions: int | None = None

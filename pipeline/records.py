@@ -63,6 +63,7 @@ def recorded(options: ExportOptions, target: Target) -> dict[str, Any]:
         "share_vectors": options.share_vectors,
         "bits": options.bits,
         "keep": list(options.keep),
+        "tune": options.tune,
         "stateful": list(options.stateful),
         "samples": options.samples,
         "emulated_samples": options.emulated_samples if options.emulate else 0,

@@ -117,6 +117,8 @@ def export(options: ExportOptions, progress: Progress = lambda _: None) -> Repor
             lambda graph: _linked(graph, c_target, target),
             flash_bytes=limits.flash_bytes,
             keep=options.keep,
+            # What made-up inputs lead to is no network to follow.
+            tuned=options.tune and not data.calibration.random,
             progress=progress,
         )
     int8 = fit_ram(int8, c_target, progress)

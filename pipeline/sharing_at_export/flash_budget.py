@@ -1,11 +1,11 @@
 """``--share auto``: how far each layer's weights are shared so that the image fits the flash.
 
-Each layer can stay as it is or take one of several forms of sharing (``forms``). What a form costs is
-measured: the noise that it makes at the network's outputs on calibration inputs, alone. What a form
-takes is what the exporter's cost model stores for it, and the code of its kernel, known from linked
-images. The best combination is searched (``form_search``) and linked, until what the estimate left
-out is known. Then all layers together are trained towards the float network (``tuning``), which
-takes no labels and mends most of what the forms cost.
+Each layer can stay as it is or take one of several forms of sharing (``forms``). What a form costs
+is measured: the noise that it alone makes at the network's outputs on calibration inputs. What a
+form takes is what the exporter's cost model stores for it, and the code of its kernel, known from
+linked images. The best combination is searched (``form_search``) and linked, until what the
+estimate left out is known. Then all layers together are trained towards the float network
+(``tuning``), which takes no labels and mends most of what the forms cost.
 """
 
 from __future__ import annotations
@@ -42,6 +42,8 @@ METADATA = "flash_budget"
 """Key of a Graph's metadata: what ``fit_flash`` decided, as JSON."""
 
 ROUNDS = 5
+TUNINGS = 3
+"""At most: after the first, what it changed may need a few bytes more."""
 CODE_BYTES = 12_000
 """Code and tables of an image, where nothing can be linked: a guess."""
 
@@ -75,6 +77,7 @@ def fit_flash(
     *,
     flash_bytes: int,
     keep: Sequence[str],
+    tuned: bool,
     progress: Progress,
 ) -> Graph:
     """Share weights just as far as the flash asks for.
@@ -88,6 +91,7 @@ def fit_flash(
         measure: Links a Graph's image.
         flash_bytes: The budget of the image.
         keep: Patterns of layer names that stay as they are.
+        tuned: Whether to train the layers towards the float network on the samples.
         progress: Called with the name of each stage.
 
     Returns:
@@ -106,19 +110,18 @@ def fit_flash(
     losses = output_noise(graph, network, layers, samples, progress)
     fit = _Fit(int8, layers, losses, target, measure, flash_bytes, before, progress)
     forms = fit.forms()
-    if network is None or not layers:
+    if not tuned or network is None or not layers:
         return fit.recorded(fit.placed(forms), forms, tuned=False)
-    for _ in range(ROUNDS):
+    floats = {layer.name: layer.weights for layer in layers}
+    for _ in range(TUNINGS):
         progress("tuning towards the float network")
-        tuned = tune(
-            network, forms, {layer.name: layer.weights for layer in layers}, samples
-        )
-        fitted = with_weights(int8, {name: (t.form, t.bias) for name, t in tuned.items()})
+        found = tune(network, forms, floats, samples)
+        fitted = with_weights(int8, {name: (t.form, t.bias) for name, t in found.items()})
         over = fit.over(fitted)
         if over <= 0:
             break
-        # A few bytes: what numbers pack to depends on their values.
-        fit.budget_bytes -= over
+        # What a channel's numbers pack to depends on their values.
+        fit.margin_bytes += over
         forms = fit.forms()
     return fit.recorded(fitted, forms, tuned=True)
 
@@ -140,11 +143,15 @@ class _Fit:
         self.int8, self.layers, self.target = int8, layers, target
         self.measure, self.flash_bytes, self.progress = measure, flash_bytes, progress
         self.choices = [self._choices(layer, losses[layer.name]) for layer in layers]
+        self.margin_bytes = 0
+        self.linked: Linked | None = before
         self.known: dict[str, int] = {}
         self.budget_bytes = flash_bytes - CODE_BYTES
-        self.linked: Linked | None = before
-        if before is not None:
-            self._learn(before, tuple(0 for _ in layers))
+        if before is None:
+            sources = [c.sources for choices in self.choices for c in choices]
+            self.known = dict.fromkeys(frozenset().union(*sources), 0)
+        else:
+            self._learn(before, [0] * len(layers))
 
     def placed(self, forms: Mapping[str, Form]) -> Graph:
         """The Graph with these forms, mean errors taken out by the biases."""
@@ -160,9 +167,13 @@ class _Fit:
         Raises:
             BudgetError: None fits.
         """
-        fitting: tuple[Found, int] | None = None
+        best: Found | None = None
+        least_bytes = 0
+        impossible = False
         for _ in range(ROUNDS):
             found = search(self.choices, self.budget_bytes, self.known)
+            if found is None and impossible:
+                break
             impossible = found is None
             found = found or least(self.choices, self.known)
             linked = self.measure(self.placed(self._forms(found.chosen)))
@@ -170,23 +181,23 @@ class _Fit:
                 return self._forms(found.chosen)
             self.progress(f"linked: {linked.total_bytes:,} bytes")
             self.linked = linked
-            spare = self.flash_bytes - linked.total_bytes
             self._learn(linked, found.chosen)
-            if spare >= 0 and (fitting is None or found.loss < fitting[0].loss):
-                fitting = found, linked.total_bytes
-            elif impossible or (fitting is not None and spare >= 0):
+            least_bytes = min(least_bytes or linked.total_bytes, linked.total_bytes)
+            if linked.total_bytes + self.margin_bytes > self.flash_bytes:
+                continue
+            if best is not None and found.loss >= best.loss:
                 break
-        if fitting is None:
-            assert self.linked is not None
+            best = found
+        if best is None:
             raise BudgetError(
                 "The weights do not fit the flash budget in any form.",
-                where=f"--flash {self.flash_bytes}",
-                found=f"at least {self.linked.total_bytes:,} bytes",
+                where="--share auto",
+                found=f"{least_bytes:,} bytes at least",
                 expected=f"at most {self.flash_bytes:,} bytes",
-                hint=f"give --flash {self.linked.total_bytes} or more, or make the network smaller "
-                "with edgefactor compress.",
+                hint=f"give --flash {least_bytes + self.margin_bytes} or more, or make the network "
+                "smaller (edgefactor compress)",
             )
-        return self._forms(fitting[0].chosen)
+        return self._forms(best.chosen)
 
     def over(self, fitted: Graph) -> int:
         """By how many bytes a Graph's image is too large."""
@@ -204,8 +215,7 @@ class _Fit:
 
     def _forms(self, chosen: Sequence[int]) -> dict[str, Form]:
         return {
-            layer.name: layer.forms[index]
-            for layer, index in zip(self.layers, chosen, strict=True)
+            layer.name: layer.forms[index] for layer, index in zip(self.layers, chosen, strict=True)
         }
 
     def _learn(self, linked: Linked, chosen: Sequence[int]) -> None:
@@ -214,7 +224,8 @@ class _Fit:
         taken = [choices[i] for choices, i in zip(self.choices, chosen, strict=True)]
         sources = frozenset().union(*(choice.sources for choice in taken))
         estimated = sum(choice.size_bytes for choice in taken) + code_bytes(sources, self.known)
-        self.budget_bytes = self.flash_bytes - (linked.total_bytes - estimated)
+        other = linked.total_bytes - estimated
+        self.budget_bytes = self.flash_bytes - self.margin_bytes - other
 
     def _choices(self, layer: ShareableLayer, losses: Sequence[float]) -> list[CodedChoice]:
         """What each form takes when the exporter has chosen its encoding."""
@@ -259,5 +270,5 @@ def flash_notes(graph: Graph) -> tuple[str, ...]:
     if found is None:
         notes.append("--share auto could not link the image; what its code takes is a guess.")
     if not facts.get("tuned", False):
-        notes.append("--share auto could not train the weights: PyTorch runs no such operators.")
+        notes.append("--share auto did not train the weights towards the float network.")
     return tuple(notes)

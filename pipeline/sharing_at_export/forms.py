@@ -97,7 +97,9 @@ def _fitted(
     scale = np.where(scale > 0, scale, 1.0)
     best: Form | None = None
     for _ in range(_ROUNDS if width == 1 else 1):
-        codebook, shared = _clustered(rows / scale[:, None], cost * scale[:, None] ** 2, count, width)
+        codebook, shared = _clustered(
+            rows / scale[:, None], cost * scale[:, None] ** 2, count, width
+        )
         # The factor of each channel at least error for these shared values.
         power = (cost * shared**2).sum(axis=1)
         better = (cost * shared * rows).sum(axis=1) / np.maximum(power, _LEAST)

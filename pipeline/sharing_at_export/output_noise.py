@@ -53,7 +53,9 @@ def output_noise(
         for layer in layers:
             progress(f"looking at {layer.name}")
             found[layer.name] = tuple(
-                _noise(expected, network.run(inputs, network.outputs, _changed(network, layer, form)))
+                _noise(
+                    expected, network.run(inputs, network.outputs, _changed(network, layer, form))
+                )
                 if form.is_shared
                 else 0.0
                 for form in layer.forms

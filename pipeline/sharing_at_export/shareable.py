@@ -1,4 +1,4 @@
-"""The layers whose weights can be shared, and an integer Graph with their weights in other forms."""
+"""Layers whose weights can be shared, and an integer Graph with their weights in other forms."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class ShareableLayer:
     forms: tuple[Form, ...]
 
     def bias_of(self, form: Form) -> NDArray[np.float32]:
-        """The bias with the mean error of the form's weights on the calibration inputs taken out."""
+        """The bias less the mean error that the form makes on the calibration inputs."""
         drift = ((form.weights - self.weights) * self.mean).sum(axis=1)
         return (self.bias - drift).astype(np.float32)
 
@@ -117,9 +117,7 @@ class _Constants:
         raise KeyError(name)
 
 
-def with_weights(
-    int8: Graph, changed: Mapping[str, tuple[Form, NDArray[np.float32]]]
-) -> Graph:
+def with_weights(int8: Graph, changed: Mapping[str, tuple[Form, NDArray[np.float32]]]) -> Graph:
     """The integer Graph with the weights and biases of some layers in other forms.
 
     Args:

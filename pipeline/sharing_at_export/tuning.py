@@ -24,11 +24,17 @@ from edgefactor.pipeline.sharing_at_export.share_codes import Floats
 from edgefactor.pipeline.sharing_at_export.torch_network import TorchNetwork
 
 BATCH = 16
-EPOCHS = 30
+EPOCHS = 20
+"""How often each sample is seen, at most."""
+FEWEST_EPOCHS = 3
+MOST_MACS = 1e11
+"""Multiplications of all epochs forwards, above which there are fewer epochs."""
 RATE = 2e-3
 """Of the size of what is trained, for one step."""
-WEIGHTS_RATE = 3.0
+WEIGHTS_RATE = 6.0
 """Times the others' rate: weights wander between values."""
+MOST_KEPT = 2**26
+"""Numbers of the float network that are kept in memory."""
 _LEAST = 1e-12
 
 
@@ -109,7 +115,7 @@ def tune(
     floats: Mapping[str, Floats],
     samples: Sequence[Sample],
     *,
-    epochs: int = EPOCHS,
+    epochs: int = 0,
     seed: int = 0,
 ) -> dict[str, Tuned]:
     """Train the layers that have a form towards the float network.
@@ -119,7 +125,7 @@ def tune(
         forms: Layer -> where to begin.
         floats: Layer -> its float weights, [O, m].
         samples: Calibration inputs.
-        epochs: How often each of them is seen.
+        epochs: How often each of them is seen; 0 for as often as MOST_MACS allows.
         seed: Of their order.
 
     Returns:
@@ -149,20 +155,19 @@ def _tune(
     wanted = (*network.outputs, *(sums for _, _, sums in network.layers.values()))
     batches = math.ceil(len(samples) / BATCH)
     optimizer = torch.optim.Adam([g for layer in layers.values() for g in layer.groups(RATE)])
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * batches)
     generator = torch.Generator().manual_seed(seed)
-    powers: list[float] = []
+    teacher = _Teacher(network, inputs, wanted)
+    epochs = epochs or _epochs(network, teacher, forms, len(samples))
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * batches)
     for _ in range(epochs):
         order = torch.randperm(len(samples), generator=generator)
         for part in order.tensor_split(batches):
             batch = {name: values[part] for name, values in inputs.items()}
-            with torch.no_grad():
-                expected = network.run(batch, wanted, {})
-            powers = powers or [max(float(e.square().mean()), _LEAST) for e in expected]
+            expected = teacher.values(part)
             found = network.run(batch, wanted, replaced(network, layers))
             errors = [
                 (a - b).square().mean() / power
-                for a, b, power in zip(found, expected, powers, strict=True)
+                for a, b, power in zip(found, expected, teacher.powers, strict=True)
             ]
             outputs = len(network.outputs)
             loss = sum(errors[:outputs]) / outputs + sum(errors[outputs:]) / len(network.layers)
@@ -171,6 +176,43 @@ def _tune(
             optimizer.step()
             schedule.step()
     return {name: layer.result() for name, layer in layers.items()}
+
+
+def _epochs(network: TorchNetwork, teacher: _Teacher, forms: Mapping[str, Form], count: int) -> int:
+    """As many as MOST_MACS allows."""
+    sums = dict(zip(network.layers, teacher.sizes[len(network.outputs) :], strict=True))
+    macs = sum(sums[name] * form.weights.shape[1] for name, form in forms.items())
+    return min(EPOCHS, max(FEWEST_EPOCHS, round(MOST_MACS / (macs * count))))
+
+
+class _Teacher:
+    """What the float network says; kept, where it is not too much, since it stays the same.
+
+    Attributes:
+        sizes: Numbers of each of the values in a sample.
+        powers: Mean square of each of the values.
+    """
+
+    def __init__(
+        self, network: TorchNetwork, inputs: Mapping[str, Tensor], wanted: Sequence[str]
+    ) -> None:
+        self.network, self.inputs, self.wanted = network, inputs, wanted
+        self.kept: tuple[Tensor, ...] = ()
+        count = len(next(iter(inputs.values())))
+        first = self.values(torch.arange(min(count, BATCH)))
+        self.sizes = [values[0].numel() for values in first]
+        self.powers = [max(float(values.square().mean()), _LEAST) for values in first]
+        if count * sum(self.sizes) <= MOST_KEPT:
+            parts = [self.values(part) for part in torch.arange(count).split(BATCH)]
+            self.kept = tuple(torch.cat(values) for values in zip(*parts, strict=True))
+
+    def values(self, part: Tensor) -> tuple[Tensor, ...]:
+        """For the samples of these numbers."""
+        if self.kept:
+            return tuple(values[part] for values in self.kept)
+        with torch.no_grad():
+            batch = {name: values[part] for name, values in self.inputs.items()}
+            return self.network.run(batch, self.wanted, {})
 
 
 def replaced(network: TorchNetwork, layers: Mapping[str, _Layer]) -> dict[str, Tensor]:
