@@ -36,7 +36,7 @@ from edgefactor.pipeline.sharing_at_export.shareable import (
     with_weights,
 )
 from edgefactor.pipeline.sharing_at_export.torch_network import torch_network
-from edgefactor.pipeline.sharing_at_export.tuning import tune
+from edgefactor.pipeline.sharing_at_export.tuning import Tuned, tune
 
 METADATA = "flash_budget"
 """Key of a Graph's metadata: what ``fit_flash`` decided, as JSON."""
@@ -112,10 +112,11 @@ def fit_flash(
     forms = fit.forms()
     if not tuned or network is None or not layers:
         return fit.recorded(fit.placed(forms), forms, tuned=False)
-    floats = {layer.name: layer.weights for layer in layers}
     for _ in range(TUNINGS):
         progress("tuning towards the float network")
-        found = tune(network, forms, floats, samples)
+        found = tune(network, fit.start(forms), samples)
+        if found is None:
+            return fit.recorded(fit.placed(forms), forms, tuned=False)
         fitted = with_weights(int8, {name: (t.form, t.bias) for name, t in found.items()})
         over = fit.over(fitted)
         if over <= 0:
@@ -152,6 +153,17 @@ class _Fit:
             self.known = dict.fromkeys(frozenset().union(*sources), 0)
         else:
             self._learn(before, [0] * len(layers))
+
+    def start(self, forms: Mapping[str, Form]) -> dict[str, Tuned]:
+        """Where tuning begins."""
+        return {
+            layer.name: Tuned(
+                form=forms[layer.name],
+                bias=layer.bias_of(forms[layer.name]),
+                weights=layer.weights,
+            )
+            for layer in self.layers
+        }
 
     def placed(self, forms: Mapping[str, Form]) -> Graph:
         """The Graph with these forms, mean errors taken out by the biases."""

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from edgefactor.pipeline.sharing_at_export.allocation import Choice, allocate
+from edgefactor.pipeline.sharing_at_export import allocation
+from edgefactor.pipeline.sharing_at_export.allocation import Choice
 
 UNKNOWN_BYTES = 200
 """Of a kernel's file that no image held yet: a guess."""
@@ -94,7 +95,7 @@ def _without(
     best: Found | None = None
     code = 0
     for _ in range(_SETTLING_ROUNDS):
-        part = allocate(allowed, max(budget_bytes - code, 0))
+        part = allocation.allocate(allowed, max(budget_bytes - code, 0))
         if part is None:
             break
         chosen = tuple(at[i] for at, i in zip(places, part, strict=True))
@@ -129,10 +130,9 @@ def least(layers: Sequence[Sequence[CodedChoice]], known: Mapping[str, int]) -> 
         ]
         if not all(places):
             return None
-        chosen = tuple(
-            min(at, key=lambda i, c=choices: (c[i].size_bytes, c[i].loss))
-            for at, choices in zip(places, layers, strict=True)
-        )
+        allowed = [[choices[i] for i in at] for at, choices in zip(places, layers, strict=True)]
+        parts = allocation.smallest(allowed)
+        chosen = tuple(at[i] for at, i in zip(places, parts, strict=True))
         taken = [choices[i] for choices, i in zip(layers, chosen, strict=True)]
         size = code_bytes(_sources(layers, chosen), known) + sum(c.size_bytes for c in taken)
         return Found(chosen=chosen, size_bytes=size, loss=sum(c.loss for c in taken))

@@ -119,18 +119,26 @@ def _clustered(shared: Floats, cost: Floats, count: int, width: int) -> tuple[Fl
     if width > 1:
         vectors = torch.tensor(shared.reshape(-1, width), dtype=torch.float32)
         weighed = torch.tensor(cost.reshape(-1, width) / cost.mean(), dtype=torch.float32)
-        table, made = _vectors(vectors, weighed, count)
-        return table.double().numpy(), made.double().numpy().reshape(shared.shape)
+        table, owner = _vectors(vectors, weighed, count)
+        codebook = on_grid(table.double().numpy())
+        return codebook, codebook[owner.numpy()].reshape(shared.shape)
     # On a grid as fine as int8 codes are the best values are known exactly.
     step = float(np.abs(shared).max()) / _GRID or 1.0
     codes = np.rint(shared / step).astype(np.int64)
     moved = best_codes(code_weights(codes, cost), count)
-    made = moved[codes + 128]
-    return np.unique(made)[:, None] * step, made * step
+    values = np.unique(moved[codes + 128])
+    codebook = on_grid(values[:, None] * step)
+    return codebook, codebook[np.searchsorted(values, moved[codes + 128]), 0]
+
+
+def on_grid(codebook: NDArray[np.floating]) -> Floats:
+    """Values as int8 codes of one step can hold them, so that equal ones get equal codes."""
+    step = float(np.abs(codebook).max(initial=0.0)) / _GRID or 1.0
+    return np.asarray(np.rint(codebook / step) * step, np.float64)
 
 
 def _vectors(vectors: Tensor, cost: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Lloyd's search from vectors drawn at random: [count, width], and the nearest of each."""
+    """Lloyd's search from vectors drawn at random: [count, width], and the place of each."""
     generator = torch.Generator().manual_seed(0)
     distinct = torch.unique(vectors, dim=0)
     table = distinct[torch.randperm(len(distinct), generator=generator)[:count]]
@@ -140,7 +148,7 @@ def _vectors(vectors: Tensor, cost: Tensor, count: int) -> tuple[Tensor, Tensor]
         sums[0].index_add_(0, owner, cost * vectors)
         sums[1].index_add_(0, owner, cost)
         table = torch.where(sums[1] > 0, sums[0] / sums[1].clamp_min(_LEAST), table)
-    return table, table[_nearest(vectors, cost, table)]
+    return table, _nearest(vectors, cost, table)
 
 
 def _nearest(vectors: Tensor, cost: Tensor, table: Tensor) -> Tensor:

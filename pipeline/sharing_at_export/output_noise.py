@@ -16,7 +16,7 @@ from edgefactor.pipeline.sharing_at_export.forms import Form
 from edgefactor.pipeline.sharing_at_export.share_codes import Floats
 from edgefactor.pipeline.sharing_at_export.shareable import ShareableLayer
 from edgefactor.pipeline.sharing_at_export.torch_network import TorchNetwork
-from edgefactor.pipeline.sharing_at_export.tuning import stacked
+from edgefactor.pipeline.sharing_at_export.tuning import relative_noise, stacked
 
 SAMPLES = 32
 PROBE_SAMPLES = 16
@@ -53,7 +53,7 @@ def output_noise(
         for layer in layers:
             progress(f"looking at {layer.name}")
             found[layer.name] = tuple(
-                _noise(
+                relative_noise(
                     expected, network.run(inputs, network.outputs, _changed(network, layer, form))
                 )
                 if form.is_shared
@@ -70,13 +70,6 @@ def _changed(network: TorchNetwork, layer: ShareableLayer, form: Form) -> dict[s
         weights: values.permute(0, 3, 1, 2),
         bias: torch.from_numpy(layer.bias_of(form)),
     }
-
-
-def _noise(expected: Sequence[Tensor], found: Sequence[Tensor]) -> float:
-    return sum(
-        float((a - b).square().sum()) / max(float(b.square().sum()), _LEAST)
-        for a, b in zip(found, expected, strict=True)
-    )
 
 
 def _probed(

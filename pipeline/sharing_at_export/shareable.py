@@ -41,7 +41,7 @@ class ShareableLayer:
     def bias_of(self, form: Form) -> NDArray[np.float32]:
         """The bias less the mean error that the form makes on the calibration inputs."""
         drift = ((form.weights - self.weights) * self.mean).sum(axis=1)
-        return (self.bias - drift).astype(np.float32)
+        return np.asarray(self.bias - drift, np.float32)
 
 
 def shareable_layers(

@@ -71,6 +71,11 @@ def _reshape(inputs: Sequence[Tensor], a: Attributes) -> Tensor:
     return inputs[0].reshape([int(size) for size in inputs[1]])
 
 
+def _pad(inputs: Sequence[Tensor], a: Attributes) -> Tensor:
+    value = float(inputs[2]) if len(inputs) > 2 else 0.0
+    return _padded(inputs[0], [int(size) for size in inputs[1]], value)
+
+
 OPERATORS: Mapping[str, Callable[[Sequence[Tensor], Attributes], Tensor]] = {
     "Conv": _conv,
     "AveragePool": _average_pool,
@@ -78,6 +83,7 @@ OPERATORS: Mapping[str, Callable[[Sequence[Tensor], Attributes], Tensor]] = {
     "Clip": _clip,
     "ReduceMean": _reduce_mean,
     "Reshape": _reshape,
+    "Pad": _pad,
     "Add": lambda i, a: i[0] + i[1],
     "Sub": lambda i, a: i[0] - i[1],
     "Mul": lambda i, a: i[0] * i[1],
@@ -160,9 +166,9 @@ def run_nodes(nodes: Iterable[_Node], values: dict[str, Tensor]) -> None:
 def torch_network(graph: Graph) -> TorchNetwork | None:
     """A float Graph in PyTorch; None if it has an operator that is not among ``OPERATORS``."""
     model = write_onnx(graph).graph
-    if any(node.op_type not in OPERATORS or len(node.output) != 1 for node in model.node):
-        return None
     nodes = tuple(_node(node) for node in model.node)
+    if not all(_is_known(node) for node in nodes):
+        return None
     convs = {node.output.rpartition("/")[0]: node for node in nodes if node.kind == "Conv"}
     layers = {
         op.name: (convs[op.name].inputs[1], convs[op.name].inputs[2], convs[op.name].output)
@@ -190,6 +196,11 @@ def _node(node: onnx.NodeProto) -> _Node:
         output=node.output[0],
         attributes=attributes,
     )
+
+
+def _is_known(node: _Node) -> bool:
+    mode = node.attributes.get("mode", b"constant")
+    return node.kind in OPERATORS and (node.kind != "Pad" or mode == b"constant")
 
 
 def _telling(made: Mapping[str, _Node], name: str) -> str:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from edgefactor.pipeline.calibrate import Sample
-from edgefactor.pipeline.sharing_at_export.forms import Form
+from edgefactor.pipeline.sharing_at_export.forms import Form, on_grid
 from edgefactor.pipeline.sharing_at_export.share_codes import Floats
 from edgefactor.pipeline.sharing_at_export.torch_network import TorchNetwork
 
@@ -30,7 +30,12 @@ FEWEST_EPOCHS = 3
 MOST_MACS = 1e11
 """Multiplications of all epochs forwards, above which there are fewer epochs."""
 RATE = 2e-3
-"""Of the size of what is trained, for one step."""
+"""Of the size of what is trained, for one step, where the outputs are far off."""
+FAR_OFF = 0.06
+"""Noise of the outputs from which on they are; steps are smaller in proportion below it, where they
+would do more than what is to be mended."""
+HELD_OUT = 8
+"""Of so many samples one is not trained on, but says whether training did any good."""
 WEIGHTS_RATE = 6.0
 """Times the others' rate: weights wander between values."""
 MOST_KEPT = 2**26
@@ -40,45 +45,53 @@ _LEAST = 1e-12
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Tuned:
-    """A layer after tuning: its form, and its bias [O]."""
+    """A layer before or after tuning.
+
+    Attributes:
+        form: Of its weights.
+        bias: [O].
+        weights: Float ones that the form was made of, [O, m].
+    """
 
     form: Form
     bias: NDArray[np.float32]
+    weights: Floats
 
 
 class _Layer:
     """What of a layer is trained."""
 
-    def __init__(self, form: Form, float_weights: Floats, bias: Tensor) -> None:
+    def __init__(self, start: Tuned) -> None:
+        form = start.form
         self.form = form
-        self.free = torch.tensor(float_weights, dtype=torch.float32).requires_grad_()
-        self.bias = bias.clone().requires_grad_()
+        self.free = torch.tensor(start.weights, dtype=torch.float32).requires_grad_()
+        self.bias = torch.tensor(start.bias).requires_grad_()
         self.scale = torch.tensor(form.scale, dtype=torch.float32)
         self.codebook = torch.tensor(form.codebook, dtype=torch.float32)
         if form.is_shared:
             self.scale.requires_grad_()
             self.codebook.requires_grad_()
 
-    def shared(self) -> Tensor:
-        """Codebook entries, [O, m], for the weights as they are now."""
+    def index(self) -> Tensor:
+        """Of the codebook's entry for each vector, as the weights are now."""
         with torch.no_grad():
             width = self.codebook.shape[1]
             wanted = (self.free / self.scale[:, None]).reshape(-1, width)
             if width == 1:
                 entries, order = self.codebook[:, 0].sort()
                 middles = (entries[1:] + entries[:-1]) / 2
-                index = order[torch.bucketize(wanted[:, 0].contiguous(), middles)]
-            else:
-                size = self.codebook.square().sum(1)
-                index = (size - 2 * wanted @ self.codebook.T).argmin(1)
-        return self.codebook[index].reshape(self.free.shape)
+                return order[torch.bucketize(wanted[:, 0].contiguous(), middles)]
+            size = self.codebook.square().sum(1)
+            nearest: Tensor = (size - 2 * wanted @ self.codebook.T).argmin(1)
+            return nearest
 
     def weights(self) -> Tensor:
         """OIHW, with the gradient of the step function."""
         weights = self.free
         if self.form.is_shared:
             through = self.free - self.free.detach()
-            weights = self.shared() * self.scale[:, None] + through
+            entries = self.codebook[self.index()].reshape(self.free.shape)
+            weights = entries * self.scale[:, None] + through
         outputs, kh, kw, depth = self.form.shape
         return weights.reshape(outputs, kh, kw, depth).permute(0, 3, 1, 2)
 
@@ -95,14 +108,12 @@ class _Layer:
             free = self.free.double().numpy()
             form = replace(self.form, weights=free)
             if self.form.is_shared:
-                made = self.shared() * self.scale[:, None]
-                form = replace(
-                    self.form,
-                    weights=made.double().numpy(),
-                    scale=self.scale.double().numpy(),
-                    codebook=self.codebook.double().numpy(),
-                )
-            return Tuned(form=form, bias=self.bias.numpy())
+                index = self.index().numpy()
+                scale = np.asarray(self.scale.numpy(), np.float64)
+                codebook = on_grid(np.asarray(self.codebook.numpy(), np.float64))
+                weights = codebook[index].reshape(free.shape) * scale[:, None]
+                form = replace(self.form, weights=weights, scale=scale, codebook=codebook)
+            return Tuned(form=form, bias=self.bias.numpy(), weights=free)
 
 
 def _size(values: Tensor) -> float:
@@ -110,57 +121,72 @@ def _size(values: Tensor) -> float:
 
 
 def tune(
-    network: TorchNetwork,
-    forms: Mapping[str, Form],
-    floats: Mapping[str, Floats],
-    samples: Sequence[Sample],
-    *,
-    epochs: int = 0,
-    seed: int = 0,
-) -> dict[str, Tuned]:
-    """Train the layers that have a form towards the float network.
+    network: TorchNetwork, start: Mapping[str, Tuned], samples: Sequence[Sample], *, seed: int = 0
+) -> dict[str, Tuned] | None:
+    """Train layers towards the float network.
 
     Args:
         network: The float network.
-        forms: Layer -> where to begin.
-        floats: Layer -> its float weights, [O, m].
+        start: Where layers begin.
         samples: Calibration inputs.
-        epochs: How often each of them is seen; 0 for as often as MOST_MACS allows.
         seed: Of their order.
 
     Returns:
-        Each of these layers.
+        Each of these layers; None if there are too few samples, or if the outputs came no nearer on
+        those that were held out.
     """
+    if len(samples) < 2 * HELD_OUT:
+        return None
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # the same sums in the same order on every computer
     try:
-        return _tune(network, forms, floats, samples, epochs, seed)
+        held = stacked(network, samples[::HELD_OUT])
+        others = stacked(network, [s for i, s in enumerate(samples) if i % HELD_OUT])
+        layers = {name: _Layer(layer) for name, layer in start.items()}
+        before = _noise(network, layers, held)
+        _train(network, layers, others, RATE * min(1.0, before / FAR_OFF), seed)
+        found = {name: layer.result() for name, layer in layers.items()}
+        after = _noise(network, {name: _Layer(layer) for name, layer in found.items()}, held)
     finally:
         torch.set_num_threads(threads)
+    return found if after < before else None
 
 
-def _tune(
+def _noise(
+    network: TorchNetwork, layers: Mapping[str, _Layer], inputs: Mapping[str, Tensor]
+) -> float:
+    with torch.no_grad():
+        expected = network.run(inputs, network.outputs, {})
+        return relative_noise(
+            expected, network.run(inputs, network.outputs, replaced(network, layers))
+        )
+
+
+def relative_noise(expected: Sequence[Tensor], found: Sequence[Tensor]) -> float:
+    """Power of the difference over power of the signal, summed over the outputs."""
+    return sum(
+        float((a - b).square().sum()) / max(float(a.square().sum()), _LEAST)
+        for a, b in zip(expected, found, strict=True)
+    )
+
+
+def _train(
     network: TorchNetwork,
-    forms: Mapping[str, Form],
-    floats: Mapping[str, Floats],
-    samples: Sequence[Sample],
-    epochs: int,
+    layers: Mapping[str, _Layer],
+    inputs: Mapping[str, Tensor],
+    rate: float,
     seed: int,
-) -> dict[str, Tuned]:
-    layers = {
-        name: _Layer(form, floats[name], network.constants[network.layers[name][1]])
-        for name, form in forms.items()
-    }
-    inputs = stacked(network, samples)
+) -> None:
     wanted = (*network.outputs, *(sums for _, _, sums in network.layers.values()))
-    batches = math.ceil(len(samples) / BATCH)
-    optimizer = torch.optim.Adam([g for layer in layers.values() for g in layer.groups(RATE)])
+    count = len(next(iter(inputs.values())))
+    batches = math.ceil(count / BATCH)
+    optimizer = torch.optim.Adam([g for layer in layers.values() for g in layer.groups(rate)])
     generator = torch.Generator().manual_seed(seed)
     teacher = _Teacher(network, inputs, wanted)
-    epochs = epochs or _epochs(network, teacher, forms, len(samples))
+    epochs = _epochs(network, teacher, layers, count)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * batches)
     for _ in range(epochs):
-        order = torch.randperm(len(samples), generator=generator)
+        order = torch.randperm(count, generator=generator)
         for part in order.tensor_split(batches):
             batch = {name: values[part] for name, values in inputs.items()}
             expected = teacher.values(part)
@@ -170,19 +196,20 @@ def _tune(
                 for a, b, power in zip(found, expected, teacher.powers, strict=True)
             ]
             outputs = len(network.outputs)
-            loss = sum(errors[:outputs]) / outputs + sum(errors[outputs:]) / len(network.layers)
+            loss = torch.stack(errors[:outputs]).mean() + torch.stack(errors[outputs:]).mean()
             optimizer.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             schedule.step()
-    return {name: layer.result() for name, layer in layers.items()}
 
 
-def _epochs(network: TorchNetwork, teacher: _Teacher, forms: Mapping[str, Form], count: int) -> int:
+def _epochs(
+    network: TorchNetwork, teacher: _Teacher, layers: Mapping[str, _Layer], count: int
+) -> int:
     """As many as MOST_MACS allows."""
     sums = dict(zip(network.layers, teacher.sizes[len(network.outputs) :], strict=True))
-    macs = sum(sums[name] * form.weights.shape[1] for name, form in forms.items())
-    return min(EPOCHS, max(FEWEST_EPOCHS, round(MOST_MACS / (macs * count))))
+    macs = sum(sums[name] * layer.free.shape[1] for name, layer in layers.items())
+    return min(EPOCHS, max(FEWEST_EPOCHS, int(MOST_MACS / (macs * count))))
 
 
 class _Teacher:
@@ -202,8 +229,9 @@ class _Teacher:
         first = self.values(torch.arange(min(count, BATCH)))
         self.sizes = [values[0].numel() for values in first]
         self.powers = [max(float(values.square().mean()), _LEAST) for values in first]
+        batches = math.ceil(count / BATCH)
         if count * sum(self.sizes) <= MOST_KEPT:
-            parts = [self.values(part) for part in torch.arange(count).split(BATCH)]
+            parts = [self.values(part) for part in torch.arange(count).tensor_split(batches)]
             self.kept = tuple(torch.cat(values) for values in zip(*parts, strict=True))
 
     def values(self, part: Tensor) -> tuple[Tensor, ...]:
@@ -217,7 +245,7 @@ class _Teacher:
 
 def replaced(network: TorchNetwork, layers: Mapping[str, _Layer]) -> dict[str, Tensor]:
     """Names of constants -> what the layers have in their place."""
-    found = {}
+    found: dict[str, Tensor] = {}
     for name, layer in layers.items():
         weights, bias, _ = network.layers[name]
         found |= {weights: layer.weights(), bias: layer.bias}
