@@ -18,7 +18,7 @@ from benchmarks.zoo_rows import Row
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "build" / "zoo" / "rows"
 _ROOMS = ("pipeline", "export", "runtime", "targets")
-_BENCHMARK = ("zoo_cases", "zoo_rows", "zoo_training", "shared_models")
+_BENCHMARK = ("zoo_cases", "zoo_rows", "zoo_training", "zoo_words", "shared_models")
 _SUFFIXES = (".py", ".c", ".h", ".toml", ".ld", ".j2")
 
 

@@ -22,7 +22,8 @@ from examples.zoo.prepare import prepare
 NAMES = tuple(sorted({*ZOO_NAMES, *SHARED_NAMES}))
 SMALL = (
     "conv_autoencoder", "detector", "ds_cnn", "gru_keywords", "lenet5", "lstm_keywords", "micronet",
-    "residual_stream", "sensor_net", "shift_attention_resnet", "tc_resnet", "vmamba",
+    "residual_stream", "sensor_net", "shift_attention_resnet", "tc_resnet",
+    "text_classifier", "vmamba",
 )  # fmt: skip
 _SOURCES = {"resnet8": "cifar10", "resnet20": "cifar10", "ds_cnn": "kws01"}
 
@@ -92,8 +93,8 @@ def _written(
     folder: Path,
     model: Path,
     factory: str | None,
-    calibration: NDArray[np.float32],
-    inputs: NDArray[np.float32],
+    calibration: NDArray[np.float32] | NDArray[np.int64],
+    inputs: NDArray[np.float32] | NDArray[np.int64],
     labels: NDArray[np.int64] | None,
 ) -> Case:
     paths = {part: folder / f"{name}_{part}.npz" for part in ("calibration", "inputs", "labelled")}

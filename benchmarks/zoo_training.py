@@ -1,4 +1,4 @@
-"""Trains networks of examples/zoo for minutes each, on the real data of the benchmarks.
+"""Trains networks of examples/zoo for minutes each, on the data of the benchmarks.
 
     python -m benchmarks.zoo_training                 # all of them; also done by benchmarks/zoo.py
     python -m benchmarks.zoo_training lenet5 alexnet
@@ -26,6 +26,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from benchmarks.zoo_words import texts
+from examples.zoo.text_classifier import WORDS
+
 DEFAULT_FOLDER = Path(__file__).resolve().parents[2] / "shared"
 CACHE = Path(__file__).resolve().parents[1] / "build" / "zoo"
 SEED = 0
@@ -41,7 +44,8 @@ class Recipe:
     """How a network of the zoo is trained.
 
     Attributes:
-        data: ``mnist``, ``cifar10`` or ``fsdd`` (spoken digits).
+        data: ``mnist``, ``cifar10``, ``fsdd`` (spoken digits) or ``words``, which a rule makes
+            (benchmarks/zoo_words.py).
         shape: One input without its batch.
         epochs: Passes over the training inputs.
         rate: Largest learning rate; it rises and falls once (Smith and Topin 2018).
@@ -78,6 +82,7 @@ RECIPES: dict[str, Recipe] = {
     "gru_keywords": Recipe(data="fsdd", shape=(49, 10), epochs=30, rate=5e-3),
     "lstm_keywords": Recipe(data="fsdd", shape=(49, 10), epochs=30, rate=5e-3),
     "transformer_kws": Recipe(data="fsdd", shape=(49, 10), epochs=10, rate=2e-3),
+    "text_classifier": Recipe(data="words", shape=(24,), epochs=8, rate=3e-3),
     "conv_autoencoder": Recipe(data="mnist", shape=(1, 32, 32), epochs=2, rate=3e-3, goal="input"),
     "alexnet": Recipe(data="cifar10", shape=_IMAGE, epochs=3, rate=1e-3),
     "squeezenet": Recipe(data="cifar10", shape=_IMAGE, epochs=6, rate=1.5e-3),
@@ -102,9 +107,9 @@ RECIPES: dict[str, Recipe] = {
 class Data:
     """Inputs as a network takes them, [n, *shape], and their classes."""
 
-    x_train: NDArray[np.float32]
+    x_train: NDArray[np.float32] | NDArray[np.int64]
     y_train: NDArray[np.int64]
-    x_test: NDArray[np.float32]
+    x_test: NDArray[np.float32] | NDArray[np.int64]
     y_test: NDArray[np.int64]
 
 
@@ -115,6 +120,10 @@ def load_data(recipe: Recipe, folder: Path) -> Data:
         recipe: Names the data.
         folder: Holds ``data`` (``--shared``).
     """
+    if recipe.data == "words":
+        (size,) = recipe.shape
+        train, test = texts(20_000, size, WORDS, SEED + 1), texts(10_000, size, WORDS, SEED + 2)
+        return Data(x_train=train[0], y_train=train[1], x_test=test[0], y_test=test[1])
     file = "fsdd_mfcc" if recipe.data == "fsdd" else recipe.data
     arrays = np.load(folder / "data" / f"{file}.npz")
     count = recipe.inputs

@@ -71,9 +71,16 @@ def build(name: str) -> nn.Module:
 
 
 def draw(name: str, count: int) -> Tensor:
-    """Inputs with the statistics of normalized images: coarse structure and some noise."""
-    shape = importlib.import_module(f"examples.zoo.{name}").INPUT_SHAPE
-    sizes = shape[1:]
+    """Inputs with the statistics of normalized images: coarse structure and some noise.
+
+    For a network of words, their ids, with padding at the end.
+    """
+    module = importlib.import_module(f"examples.zoo.{name}")
+    sizes = module.INPUT_SHAPE[1:]
+    if hasattr(module, "WORDS"):
+        ids = torch.randint(module.PADDING + 1, module.WORDS, (count, *sizes))
+        lengths = torch.randint(1, sizes[0] + 1, (count, 1))
+        return ids.where(torch.arange(sizes[0]) < lengths, module.PADDING)
     coarse = torch.randn(count, *(-(-size // 4) if size > 8 else size for size in sizes))
     for axis, size in enumerate(sizes, start=1):
         if size > 8:

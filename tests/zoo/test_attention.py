@@ -149,6 +149,15 @@ def test_memory_hidden_by_an_input(tmp_path: Path) -> None:
     check(WithMemory(), samples("tokens", "memory", "hidden"), tmp_path)
 
 
+def test_where_all_is_hidden_all_weighs_the_same(tmp_path: Path) -> None:
+    feeds = samples("tokens", "memory", "hidden")
+    graph = quantized(lowered(spread(WithMemory()), feeds[0]), feeds, wide=False)
+    feeds[0][2] = torch.ones_like(feeds[0][2])
+    values = check_everywhere(graph, codes(graph, feeds[0]), tmp_path)
+    (softmax,) = [op for op in graph.ops if isinstance(op, Softmax)]
+    assert len(np.unique(values[softmax.outputs[0]])) == 1
+
+
 @pytest.mark.parametrize("target", ["cortex-m0plus", "cortex-m4", "cortex-m55"])
 @pytest.mark.parametrize("wide", [False, True], ids=["8 bits", "16 bits"])
 def test_on_a_board(wide: bool, target: str, tmp_path: Path) -> None:

@@ -11,6 +11,8 @@ from benchmarks import zoo_training
 from benchmarks.zoo_cases import NAMES, SMALL, find_case
 from benchmarks.zoo_rows import Row
 from benchmarks.zoo_training import RECIPES, Data, Recipe, load_data, trained
+from benchmarks.zoo_words import CLASSES, KEY_WORDS
+from examples.zoo.text_classifier import WORDS
 
 KNOWN = [name for name in RECIPES if name in NAMES]
 
@@ -21,6 +23,7 @@ def test_recipe_fits_the_network(name: str) -> None:
     module = importlib.import_module(f"examples.zoo.{name}")
     network = getattr(module, name)(**recipe.arguments).eval()
     x = torch.zeros(1, *recipe.shape)
+    x = x.long() if recipe.data == "words" else x
     with torch.no_grad():
         found = network(x)
     if recipe.goal == "input":
@@ -77,6 +80,21 @@ def test_data_in_the_shape_of_the_network(
 
 
 PARTS = ("train", "test")
+
+
+def test_words_whose_order_is_the_class(tmp_path: Path) -> None:
+    recipe = RECIPES["text_classifier"]
+    data = load_data(recipe, tmp_path)
+    assert data.x_train.shape[1:] == recipe.shape and data.x_train.max() < WORDS
+    keys = [row[(row > 0) & (row <= KEY_WORDS)] for row in data.x_test[:200]]
+    pairs = [(int(first), int(second)) for first, second in keys]
+    numbers = {pair: int(y) for pair, y in zip(pairs, data.y_test[:200], strict=True)}
+    assert [numbers[pair] for pair in pairs] == data.y_test[:200].tolist()
+    assert all(numbers.get(pair[::-1]) != number for pair, number in numbers.items())
+    assert set(data.y_train.tolist()) == set(range(CLASSES))
+    # Padding is at the end, and nowhere else.
+    lengths = (data.x_test > 0).sum(1)
+    assert np.all((np.arange(recipe.shape[0]) < lengths[:, None]) == (data.x_test > 0))
 
 
 def test_training_is_done_once_and_the_same_every_time(
