@@ -17,6 +17,7 @@ from edgefactor.export.ports import input_rows
 from edgefactor.pipeline.bundle import C_FOLDER
 from edgefactor.pipeline.checking import footprint, ladder
 from edgefactor.pipeline.checking.evaluate import NO_ACCURACY, measure_accuracy
+from edgefactor.pipeline.checking.ties import tie_excuse, tie_notes
 from edgefactor.pipeline.config import ExportOptions, Progress
 from edgefactor.pipeline.inputs.data import Dataset
 from edgefactor.pipeline.memory_fit import start_up_notes, stripe_notes
@@ -101,13 +102,14 @@ def finish(
     int8, sources, target = subject.graph, subject.sources, subject.target
     steps = ladder.Int8Ladder(int8, subject.folder, target, data.take(extent.samples), progress)
     findings.rungs.append(steps.quantization(float_outputs, "onnxruntime simplified"))
-    ladder.attempt(findings, "ONNX Runtime int8", steps.onnxruntime)
+    excuse = tie_excuse(int8)
+    ladder.attempt(findings, "ONNX Runtime int8", steps.onnxruntime, excuse)
     if steps.fatal:
         findings.leave_out("LiteRT reference, TFLM", steps.fatal)
     else:
         ladder.attempt(findings, "LiteRT reference", lambda: steps.litert(reference=True))
         ladder.attempt(findings, "TFLM", steps.tflm)
-    ladder.attempt(findings, "LiteRT default", lambda: steps.litert(reference=False))
+    ladder.attempt(findings, "LiteRT default", lambda: steps.litert(reference=False), excuse)
     accuracy = _host_rungs(findings, steps, data, progress)
     measured = _emulated_rungs(findings, steps, sources, extent.emulated_samples, progress)
     count = measured.instructions if measured else None
@@ -127,6 +129,7 @@ def finish(
         not_verified=tuple(findings.not_verified),
         notes=(
             *findings.notes,
+            *tie_notes(int8),
             *flash_notes(int8),
             *stripe_notes(int8),
             *start_up_notes(sources.code.values(), sources.prepared_bytes, extent.huffman),

@@ -1,5 +1,6 @@
 """Limits and rungs that cannot be measured, and models that the runtimes cannot survive."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ import torch
 from torch import nn
 
 from edgefactor.pipeline import run
+from edgefactor.pipeline.checking.ladder import Findings, attempt
 from edgefactor.pipeline.config import ExportOptions, InputShape
 from edgefactor.pipeline.report import Report
 from edgefactor.runtime import toolchain
@@ -43,6 +45,34 @@ def test_softmax_of_nearly_equal_scores_does_not_end_the_process(tmp_path: Path)
     rungs = {rung.rung: rung for rung in report.parity}
     assert not {"litert reference", "tflm"} & set(rungs)
     assert rungs["c host"].passed and rungs["litert default"].rung
+
+
+class Peaks(nn.Module):
+    """CenterNet's peaks of a map: where it is the largest of its neighbours."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3, padding=1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        heat = self.conv(x).sigmoid()
+        return (nn.functional.max_pool2d(heat, 3, 1, 1) == heat).float() * heat
+
+
+def test_equality_of_computed_values_is_said_to_jump(tmp_path: Path) -> None:
+    report = export(tmp_path, Peaks(), (1, 3, 12, 12), target="host", samples=20, trust_pickle=True)
+    assert any("codes are equal" in note for note in report.notes)
+    by_ratio = next(rung for rung in report.parity if rung.rung == "litert default")
+    far = replace(by_ratio, passed=False, sqnr_db=18.0)
+    for rung, excuse, left_out in (
+        (far, "it jumps", True),
+        (far, "", False),
+        (replace(far, tolerance="every constant equal"), "it jumps", False),
+        (by_ratio, "it jumps", False),
+    ):
+        findings = Findings()
+        attempt(findings, "a runtime", lambda rung=rung: rung, excuse)
+        assert bool(findings.not_verified) == left_out != bool(findings.rungs)
 
 
 @pytest.fixture
