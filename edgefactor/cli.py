@@ -86,12 +86,12 @@ def commands() -> None:
 )
 @click.option(
     "--share-vectors",
-    type=click.Choice([2, 4, 8]),
+    type=click.Choice(config.VECTOR_LENGTHS),
     help="Leave at most 256 vectors of so many weights in each layer, without training.",
 )
 @click.option(
     "--bits",
-    type=click.Choice([2, 4]),
+    type=click.Choice(config.WEIGHT_BITS),
     help="Round the weights of each layer to evenly spaced values of so many bits.",
 )
 @click.option(

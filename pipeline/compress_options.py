@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgefactor.errors import OptionError
-from edgefactor.pipeline.config import ModelOptions, Normalization
+from edgefactor.pipeline.config import ModelOptions, Normalization, make_paths
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +36,7 @@ class CompressOptions(ModelOptions):
     seed: int = 0
 
     def __post_init__(self) -> None:
+        make_paths(self, "model", "output", "checkpoints")
         if self.result.suffix != ".pt2":
             raise OptionError(
                 "The compressed model is written as .pt2",

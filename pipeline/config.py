@@ -21,6 +21,8 @@ CALIBRATION_METHODS = ("min-max", "percentile", "entropy", "mse")
 OPTIMIZE_POLICIES = ("balanced", "speed", "size")
 HUFFMAN_WAYS = ("auto", "start-up", "tile", "none")
 MOST_SHARED_VALUES = 64
+VECTOR_LENGTHS = (2, 4, 8)
+WEIGHT_BITS = (2, 4)
 ACTIVATION_WIDTHS = ("auto", "int8", "int16")
 MICRONET_TASKS = ("cifar10", "cifar100", "imagenet")
 PROBE_PROGRAMS = ("auto", "openocd", "pyocd")
@@ -89,6 +91,9 @@ class ModelOptions:
     factory: str | None = None
     input_shapes: tuple[InputShape, ...] = ()
     trust_pickle: bool = False
+
+    def __post_init__(self) -> None:
+        make_paths(self, "model")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,6 +164,21 @@ class ExportOptions(ModelOptions):
         _one_of("--activations", self.activations, ACTIVATION_WIDTHS)
         _one_of("--optimize", self.optimize, OPTIMIZE_POLICIES)
         _one_of("--huffman", self.huffman, HUFFMAN_WAYS)
+        _one_of("--share-vectors", self.share_vectors, (None, *VECTOR_LENGTHS))
+        _one_of("--bits", self.bits, (None, *WEIGHT_BITS))
+        if self.share is not None:
+            parse_share(str(self.share))
+        for option, limit in (
+            ("--flash", self.flash_bytes),
+            ("--ram", self.ram_bytes),
+            ("--instructions", self.instructions),
+        ):
+            if limit is not None and limit < 1:
+                raise OptionError(
+                    f"{option} must be positive", where=option, found=str(limit), expected="from 1"
+                )
+        _check_drop(self.max_accuracy_drop)
+        make_paths(self, "model", "output")
         if self.name is not None and not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,62}", self.name):
             raise OptionError(
                 "The name must be usable as a C prefix",
@@ -197,6 +217,12 @@ class CheckOptions:
     max_accuracy_drop: float | None = None
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        _check_drop(self.max_accuracy_drop)
+        make_paths(self, "bundle")
+        if self.samples < 1 or self.emulated_samples < 1:
+            raise OptionError("At least one sample must be checked", where="--samples")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FlashOptions:
@@ -221,6 +247,12 @@ class FlashOptions:
     samples: int = 3
     seed: int = 0
     dry_run: bool = False
+
+    def __post_init__(self) -> None:
+        _one_of("--probe", self.probe, PROBE_PROGRAMS)
+        make_paths(self, "bundle")
+        if self.samples < 1:
+            raise OptionError("At least one sample must be checked", where="--samples")
 
 
 def parse_shape(text: str) -> InputShape:
@@ -293,7 +325,26 @@ def parse_numbers(text: str) -> tuple[float, ...]:
         ) from error
 
 
-def _one_of(option: str, value: str | None, choices: tuple[str | None, ...]) -> None:
+def _one_of(option: str, value: object, choices: tuple[object, ...]) -> None:
     if value not in choices:
-        names = ", ".join(choice for choice in choices if choice is not None)
+        names = ", ".join(str(choice) for choice in choices if choice is not None)
         raise OptionError(f"{option} has no such choice", found=repr(value), expected=names)
+
+
+def _check_drop(points: float | None) -> None:
+    """A drop that is not a number would be a gate that never closes."""
+    if points is not None and not 0 <= points <= 100:
+        raise OptionError(
+            "--max-accuracy-drop must be a number of percentage points",
+            where="--max-accuracy-drop",
+            found=f"{points:g}",
+            expected="0 to 100",
+        )
+
+
+def make_paths(options: object, *names: str) -> None:
+    """Strings become paths: they are what most callers have at hand."""
+    for name in names:
+        value = getattr(options, name)
+        if isinstance(value, str):
+            object.__setattr__(options, name, Path(value))

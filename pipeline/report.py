@@ -297,6 +297,12 @@ def read(bundle: Path) -> Report:
         OptionError: The folder holds no report of this version.
     """
     place = bundle / REPORT
+    if not place.is_file():
+        raise OptionError(
+            "This is not a bundle that edgefactor wrote",
+            where=str(bundle),
+            expected=f"a folder with a {REPORT}",
+        )
     try:
         return from_dict(json.loads(place.read_text(encoding="utf-8")))
     except (OSError, ValueError, KeyError, TypeError) as error:

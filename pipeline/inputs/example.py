@@ -68,8 +68,7 @@ def choose_inputs(
             "The shape of the model's input is not known",
             where=loaded.source,
             found=f"inputs {', '.join(input_names(loaded))}; {first_layer(loaded)}",
-            hint="Give it with the batch first, e.g. --input-shape 1,3,32,32, or give "
-            "--calibration data.",
+            hint="Give it with the batch first, e.g. --input-shape 1,3,32,32, or give data.",
         )
     generator = torch.Generator().manual_seed(_SEED)
     reals = [torch.randn(shape, generator=generator) for shape in chosen]

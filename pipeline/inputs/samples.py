@@ -23,6 +23,8 @@ from edgefactor.pipeline.report import NotVerified
 
 #: Samples that ranges are taken from; more change little and cost time.
 CALIBRATION_SAMPLES = 512
+#: Ranges of fewer are those of single samples.
+FEW_SAMPLES = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,13 +73,16 @@ def settle_data(
         if dataset is not None:
             check_shapes(dataset, shapes, option=f"{option} {place}")
     if calibration is not None and evaluation is not None:
-        return Samples(calibration=calibration, evaluation=evaluation)
+        notes = _doubts(calibration)
+        return Samples(calibration=calibration, evaluation=evaluation, notes=notes)
     if calibration is not None:
         note = "evaluated on the calibration data: no --data was given"
-        return Samples(calibration=calibration, evaluation=calibration, notes=(note,))
+        notes = (note, *_doubts(calibration))
+        return Samples(calibration=calibration, evaluation=calibration, notes=notes)
     if evaluation is not None:
         note = "calibrated on the evaluation data: no --calibration was given"
-        return Samples(calibration=evaluation, evaluation=evaluation, notes=(note,))
+        notes = (note, *_doubts(evaluation))
+        return Samples(calibration=evaluation, evaluation=evaluation, notes=notes)
     noise = random_data(shapes, options.samples, options.seed, limits)
     return Samples(
         calibration=noise,
@@ -85,6 +90,21 @@ def settle_data(
         notes=("calibrated on random inputs: the scales do not fit real data",),
         not_verified=(no_data("no --calibration and no --data was given"),),
     )
+
+
+def _doubts(calibration: Dataset) -> tuple[str, ...]:
+    """What makes it unlikely that ranges of these samples fit other data."""
+    notes = []
+    if calibration.samples < FEW_SAMPLES:
+        count = f"{calibration.samples} sample{'s' if calibration.samples > 1 else ''}"
+        notes.append(f"calibrated on {count}: the scales fit real data if hundreds set them")
+    for index, array in enumerate(calibration.inputs):
+        if array.size > 1 and array.min() == array.max():
+            notes.append(
+                f"input {index} is {array.flat[0]:g} everywhere in the calibration data: the "
+                "scales do not fit other values"
+            )
+    return tuple(notes)
 
 
 def with_states(

@@ -16,7 +16,7 @@ void ef_recurrent_steps(const ef_recurrent_args *a, const int8_t *in, int8_t *re
                         int16_t *states, void *scratch)
 {
     int8_t *memory = (int8_t *)scratch;
-    int16_t *state = (int16_t *)((char *)scratch + a->state_offset);
+    int16_t *state = (int16_t *)(void *)((char *)scratch + a->state_offset);
     int8_t *input = memory + a->input_offset;
     int8_t *result = memory + a->result_offset;
     int8_t *input_gates = memory + a->input_gates_offset;

@@ -4,9 +4,13 @@ from typing import Any
 import pytest
 
 from edgefactor.errors import OptionError
+from edgefactor.pipeline.compress_options import CompressOptions
 from edgefactor.pipeline.config import (
+    CheckOptions,
     ExportOptions,
+    FlashOptions,
     InputShape,
+    ModelOptions,
     parse_numbers,
     parse_shape,
     parse_share,
@@ -55,11 +59,35 @@ def test_numbers() -> None:
 @pytest.mark.parametrize(
     "wrong",
     [{"name": "2nd"}, {"name": "a-b"}, {"optimize": "fast"}, {"activations": "16"},
-     {"calibration_method": "x"}, {"samples": 0}],
+     {"calibration_method": "x"}, {"samples": 0}, {"share": 65}, {"share": "many"},
+     {"share_vectors": 3}, {"bits": 3}, {"flash_bytes": 0}, {"ram_bytes": -1},
+     {"instructions": 0}, {"max_accuracy_drop": float("nan")}, {"max_accuracy_drop": -1.0}],
 )  # fmt: skip
 def test_wrong_options(wrong: dict[str, Any]) -> None:
     with pytest.raises(OptionError):
         ExportOptions(model=Path("m.pt"), **wrong)
+
+
+def test_strings_are_paths() -> None:
+    options = ExportOptions(model="a/net.pt", output="out")  # type: ignore[arg-type]
+    assert (options.model, options.bundle) == (Path("a/net.pt"), Path("out"))
+    assert ModelOptions(model="n.pt").model == Path("n.pt")  # type: ignore[arg-type]
+    assert CheckOptions(bundle="out").bundle == Path("out")  # type: ignore[arg-type]
+    assert FlashOptions(bundle="out").bundle == Path("out")  # type: ignore[arg-type]
+    small = CompressOptions(model="n.pt", recipe="svd", output="s.pt2")  # type: ignore[arg-type]
+    assert small.result == Path("s.pt2")
+
+
+@pytest.mark.parametrize("wrong", [{"max_accuracy_drop": float("inf")}, {"samples": 0}])
+def test_wrong_options_of_a_check(wrong: dict[str, Any]) -> None:
+    with pytest.raises(OptionError):
+        CheckOptions(bundle=Path("out"), **wrong)
+
+
+def test_wrong_options_of_a_board() -> None:
+    for wrong in ({"probe": "jtag"}, {"samples": 0}):
+        with pytest.raises(OptionError):
+            FlashOptions(bundle=Path("out"), **wrong)  # type: ignore[arg-type]
 
 
 def test_default_output() -> None:
