@@ -26,7 +26,7 @@ _SOURCES: dict[str, tuple[str, ...]] = {
     "s8": ("ef_dot_fours.h", "ef_dot_fours.c"),
     "s8_dsp": ("ef_simd.h", "ef_attributes.h"),
     "s8_mve": ("ef_mve.h", "ef_conv2d.h", "ef_weights.h"),
-    "s16": ("ef_wide.h",),
+    "s16": ("ef_wide.h", "ef_attributes.h"),
     "s16_dsp": (
         "ef_wide.h",
         "ef_simd.h",
