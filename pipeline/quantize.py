@@ -142,6 +142,25 @@ def separate_fixed_scales(
     return edited, borders.ranges, borders.demanded
 
 
+def _own_constants(graph: Graph) -> Graph:
+    """Give operators that put a constant at the scale of what they read one of their own.
+
+    Another operator that shares it may have another scale.
+    """
+    tensors = dict(graph.tensors)
+    new_ops = []
+    for op in graph.ops:
+        inputs = list(op.inputs)
+        shared = ops.family_of(op).one_scale(op)
+        for index, name in enumerate(op.inputs):
+            tensor = tensors[name]
+            if tensor.data is not None and name in shared and len(graph.consumers(name)) > 1:
+                inputs[index] = f"{name}.{op.name}"
+                tensors[inputs[index]] = replace(tensor, name=inputs[index])
+        new_ops.append(replace_inputs(op, tuple(inputs)))
+    return graph.edit(ops=tuple(new_ops), tensors=tensors)
+
+
 def quantize(
     graph: Graph,
     ranges: Mapping[str, Range],
@@ -165,6 +184,7 @@ def quantize(
         UnsupportedOperatorError: A sum of products could exceed the accumulator.
     """
     graph, ranges, wide_ranges = settle_masks(graph, ranges, wide, wide_ranges)
+    graph = _own_constants(graph)
     graph, ranges, fixed = separate_fixed_scales(graph, ranges)
     bordered = place_borders(graph, ranges, wide | carries_states(graph))
     graph = bordered.graph

@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import logging
 import re
+import traceback
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
@@ -32,6 +33,8 @@ OPSET = 18
 _UNKNOWN_OPERATOR = re.compile(r"No ONNX function found for <OpOverload\(op='([\w.]+)'")
 _FRAME = re.compile(r'File "([^"]+)", line (\d+), in ([^\n]+)(?:\n\s+([^\n]+))?')
 _SCRIPT_FRAME = re.compile(r"^(\S+\.py)\((\d+)\): (\S+)", re.MULTILINE)
+#: What PyTorch runs attention with where no gradient is asked for.
+_FAST_PATHS = ("_transformer_encoder_layer_fwd", "_native_multi_head_attention")
 _SCOPE_KEY = "pkg.torch.onnx.name_scopes"
 _STACK_KEY = "pkg.torch.onnx.stack_trace"
 _TORCH_FOLDER = str(Path(torch.__file__).parent)
@@ -207,19 +210,44 @@ def _failure(loaded: LoadedModel, error: Exception) -> ModelError:
     frames = _FRAME.findall(str(error)) + _FRAME.findall(str(cause))
     own = [f for f in frames if not f[0].startswith(_TORCH_FOLDER)]
     place = f"{loaded.source}, {Path(own[-1][0]).name}:{own[-1][1]}" if own else loaded.source
-    unknown = _UNKNOWN_OPERATOR.search(str(cause))
-    data_dependent = "data-dependent" in str(cause) or "GuardOnDataDependent" in str(cause)
     return ModelError(
         "PyTorch cannot turn the model into ONNX",
         where=place,
         found=f"{type(cause).__name__}: {lines[0][:300] if lines else 'no message'}",
-        hint=f"PyTorch's ONNX exporter does not know {unknown[1]}: compute it with other operators."
-        if unknown
-        else "The path through forward must not depend on the values of tensors."
-        if data_dependent
-        else "Check that torch.onnx.export(model, inputs, dynamo=True) works on it; code in "
-        "forward that is not made of torch operations is the usual cause.",
+        hint=_way_out(cause),
     )
+
+
+def _way_out(cause: BaseException) -> str:
+    """What to do about a failure."""
+    unknown = _UNKNOWN_OPERATOR.search(str(cause))
+    if unknown:
+        return (
+            f"PyTorch's ONNX exporter does not know {unknown[1]}: compute it with other operators."
+        )
+    if any(name in str(cause) for name in _FAST_PATHS):
+        return (
+            "Attention was traced in the form that PyTorch runs faster: save the model with "
+            "torch.export, or call torch.backends.mha.set_fastpath_enabled(False) before it is "
+            "traced."
+        )
+    if "data-dependent" in str(cause) or "GuardOnDataDependent" in str(cause):
+        if _looks_at_a_mask(cause):
+            return (
+                "Say whether the masks are causal, tgt_is_causal=... or is_causal=..., so that "
+                "PyTorch does not look at their values."
+            )
+        return "The path through forward must not depend on the values of tensors."
+    return (
+        "Check that torch.onnx.export(model, inputs, dynamo=True) works on it; code in forward "
+        "that is not made of torch operations is the usual cause."
+    )
+
+
+def _looks_at_a_mask(cause: BaseException) -> bool:
+    """Whether it is a Transformer's layer of PyTorch that wanted to know if its mask is causal."""
+    frames = traceback.extract_tb(cause.__traceback__)
+    return any(frame.name == "_detect_is_causal_mask" for frame in frames)
 
 
 def _source(node: onnx.NodeProto) -> Source:

@@ -104,8 +104,12 @@ def index_limits(loaded: LoadedModel, inputs: Sequence[Tensor]) -> tuple[int, ..
 def _table_rows(loaded: LoadedModel) -> Iterator[int]:
     """The lengths of the tables that the model chooses rows of."""
     for module in loaded.module.modules():
-        if isinstance(module, nn.Embedding | nn.EmbeddingBag):
-            yield int(module.weight.shape[0])
+        # A layer of TorchScript has the name of its class beside it.
+        kind = getattr(module, "original_name", type(module).__name__)
+        if isinstance(module, nn.Embedding | nn.EmbeddingBag) or kind == "Embedding":
+            weight = module.weight
+            if isinstance(weight, Tensor):
+                yield int(weight.shape[0])
     if isinstance(loaded.program, torch.export.ExportedProgram):
         for node in loaded.program.graph.nodes:
             if node.target is torch.ops.aten.embedding.default:

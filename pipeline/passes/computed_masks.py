@@ -7,7 +7,6 @@ infinity, so the choice moves onto the scores and what is left of the mask is a 
     Where(c, -inf, x) + y              = Where(c, -inf, x + y)
     Reshape(Where(c, -inf, x))         = Where(Reshape(c), -inf, Reshape(x))
     Where(d, -inf, Where(c, -inf, x))  = Where(d or c, -inf, x)
-    v * -1e4, of truth values v        = Where(v > 1/2, -1e4, 0)
 
 Only where all that comes of a mask is a softmax or a maximum: there it does not matter which of the
 large numbers hides. What the choice hides scores with is settled when their range is known
@@ -25,15 +24,15 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from edgefactor.pipeline.passes.finite_masks import HIDDEN, MINUS_INFINITY
-from edgefactor.pipeline.passes.mask_views import VIEWS, numeric_view, view_condition
+from edgefactor.pipeline.passes.mask_products import choose_by_products
+from edgefactor.pipeline.passes.mask_views import (
+    VIEWS,
+    constant_widths,
+    numeric_view,
+    view_condition,
+)
+from edgefactor.pipeline.passes.mask_ways import READERS, only_hides, producer
 from edgefactor.pipeline.passes.onnx_graph import OnnxGraph, Shape
-
-#: What looks at the largest of a row, so that anything far below it does not count.
-_SOFTMAX = ("LogSoftmax", "Softmax")
-_READERS = (*_SOFTMAX, "ArgMax", "GlobalMaxPool", "MaxPool", "ReduceMax")
-_WHOLE = (TensorProto.BOOL, TensorProto.INT32, TensorProto.INT64)
-#: What masked scores may pass on the way there.
-_STEPS = ("Add", "Where", *VIEWS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,15 +109,6 @@ class _Masks:
         inputs = [condition, name, rest] if mask.hides else [condition, rest, name]
         return helper.make_node("Where", inputs, node.output, name=node.name)
 
-    def only_hides(self, value: str, readers: tuple[str, ...] = _SOFTMAX) -> bool:
-        """Whether every way from a value leads to an operator of ``readers``."""
-        ways = self.graph.consumers(value)
-        return bool(ways) and all(
-            node.op_type in readers
-            or (node.op_type in _STEPS and self.only_hides(node.output[0], readers))
-            for node in ways
-        )
-
     def through_view(self, node: onnx.NodeProto) -> bool:
         """A view of a mask of numbers is that of its condition."""
         mask = self.mask(node.input[0]) if node.op_type in VIEWS else None
@@ -135,6 +125,27 @@ class _Masks:
         self.graph.replace([node], [*seen.nodes, new])
         return True
 
+    def through_pad(self, node: onnx.NodeProto) -> bool:
+        """What is added at the ends of a mask of numbers is seen, if its number does not hide."""
+        widths = constant_widths(self.graph, node)
+        mask = None if widths is None else self.mask(node.input[0])
+        rest = None if mask is None else self.constant(mask.rest)
+        if mask is None or rest is None or widths is None:
+            return False
+        number = self.constant(node.input[2]) if node.input[2:] and node.input[2] else None
+        value = 0.0 if number is None else float(number.item())
+        shape = self.graph.shapes[node.input[0]]
+        if value <= HIDDEN or self.shape(mask.condition) != shape:
+            return False
+        padded = np.pad(np.broadcast_to(rest, shape), widths, constant_values=value)
+        name = self.graph.add_constant(f"{node.output[0]}_rest", padded)
+        seen = self.graph.add_constant(f"{node.output[0]}_seen", np.array(not mask.hides))
+        inputs = [mask.condition, node.input[1], seen]
+        label = f"{node.output[0]}_condition"
+        condition, pad = self.add("Pad", inputs, label, padded.shape, truth=True)
+        self.graph.replace([node], [pad, self.choose(mask, condition, name, node)])
+        return True
+
     def broadcast(self, *values: str) -> Shape | None:
         """The shape of values together."""
         shapes = [self.shape(value) for value in values]
@@ -143,7 +154,7 @@ class _Masks:
 
     def through_sum(self, node: onnx.NodeProto) -> bool:
         """What is added to a mask is added to what it leaves to see."""
-        if node.op_type != "Add" or not self.only_hides(node.output[0]):
+        if node.op_type != "Add" or not only_hides(self.graph, node.output[0]):
             return False
         for index in (0, 1):
             mask, other = self.mask(node.input[index]), node.input[1 - index]
@@ -190,7 +201,7 @@ class _Masks:
     def joined(self, node: onnx.NodeProto) -> bool:
         """A mask on a mask is one, and so is one on constants that hide."""
         outer = self.mask(node.output[0]) if node.op_type == "Where" else None
-        if outer is None or not self.only_hides(node.output[0]):
+        if outer is None or not only_hides(self.graph, node.output[0]):
             return False
         inner = self.mask(outer.rest)
         if inner is not None:
@@ -218,7 +229,7 @@ class _Masks:
         own = self.constant(value)
         if own is not None:
             return (own, None) if _hides_some(own) else None
-        node = self.producer(value)
+        node = producer(self.graph, value)
         if node is None or node.op_type != "Add" or self.graph.only_consumer(value) is None:
             return None
         for index in (0, 1):
@@ -256,66 +267,13 @@ class _Masks:
         self.graph.replace([node], [*nodes, added, self.choose(outer, joined, rest, node)])
         return True
 
-    def from_product(self, node: onnx.NodeProto) -> bool:
-        """Whole numbers v times a large one: 1 hides; with v - 1, 0 does."""
-        if node.op_type != "Mul" or not self.only_hides(node.output[0]):
-            return False
-        for index in (0, 1):
-            factor, truth = self.constant(node.input[1 - index]), node.input[index]
-            shape = self.shape(truth)
-            if factor is None or factor.size != 1 or shape != self.shape(node.output[0]):
-                continue
-            number, below = float(factor.item()), self.is_below_one(truth)
-            if number * (-1 if below else 1) > HIDDEN or not self.is_whole(truth):
-                continue
-            name = node.output[0]
-            half = np.array(-0.5 if below else 0.5, np.float32)
-            inputs = [truth, self.graph.add_constant(f"{name}_half", half)]
-            kind = "Less" if below else "Greater"
-            condition, compare = self.add(
-                kind, inputs, f"{name}_condition", shape or (), truth=True
-            )
-            least = np.array(-abs(number), np.float32)
-            chosen = [
-                condition,
-                self.graph.add_constant(f"{name}_least", least),
-                self.graph.add_constant(
-                    f"{name}_rest", np.zeros(self.graph.shapes[name], np.float32)
-                ),
-            ]
-            where = helper.make_node("Where", chosen, node.output, name=node.name)
-            self.graph.replace([node], [compare, where])
-            return True
-        return False
-
-    def producer(self, value: str) -> onnx.NodeProto | None:
-        return next((n for n in self.graph.nodes if value in n.output), None)
-
-    def is_below_one(self, value: str) -> bool:
-        """Whether a value is another one less 1."""
-        node = self.producer(value)
-        held = None if node is None or node.op_type != "Sub" else self.constant(node.input[1])
-        return held is not None and bool(np.all(held == 1))
-
-    def is_whole(self, value: str) -> bool:
-        """Whether a value can only be a whole number: of truth values, or of an input of such."""
-        held, node = self.constant(value), self.producer(value)
-        if held is not None:
-            return bool(np.all(held == np.rint(held)))
-        if node is None:
-            return False
-        if node.op_type == "Cast":
-            return self.graph.types.get(node.input[0], TensorProto.FLOAT) in _WHOLE
-        inputs = node.input[:1] if node.op_type in VIEWS else node.input
-        return node.op_type in ("Sub", *VIEWS) and all(self.is_whole(name) for name in inputs)
-
     def settle(self, node: onnx.NodeProto) -> bool:
         """No infinity is left where only the largest of a row counts."""
         mask = self.mask(node.output[0]) if node.op_type == "Where" else None
         number = None if mask is None else self.constant(mask.number)
         if mask is None or number is None or np.all(number >= MINUS_INFINITY):
             return False
-        if not self.only_hides(node.output[0], _READERS):
+        if not only_hides(self.graph, node.output[0], READERS):
             return False
         finite = np.maximum(number, np.float32(MINUS_INFINITY)).astype(np.float32)
         name = self.graph.add_constant(f"{mask.number}_finite", np.asarray(finite))
@@ -327,10 +285,11 @@ class _Masks:
 
 def computed_masks(graph: OnnxGraph) -> None:
     """Move every computed mask of numbers onto the scores that it hides."""
+    choose_by_products(graph)
     masks = _Masks(graph)
     rules = (
-        masks.from_product,
         masks.through_view,
+        masks.through_pad,
         masks.through_sum,
         masks.through_factor,
         masks.joined,

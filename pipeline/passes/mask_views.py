@@ -36,6 +36,17 @@ def numeric_view(node: onnx.NodeProto, target: Shape) -> View:
     return lambda array: array.reshape(target)
 
 
+def constant_widths(graph: OnnxGraph, node: onnx.NodeProto) -> list[tuple[int, int]] | None:
+    """How many elements a Pad adds before and behind each axis; None where it is not so simple."""
+    if node.op_type != "Pad" or attribute(node, "mode", b"constant") != b"constant":
+        return None
+    listed = graph.constants.get(node.input[1]) if len(node.input) > 1 else None
+    if listed is None or len(node.input) > 3 or np.any(listed < 0):
+        return None
+    rank = listed.size // 2
+    return [(int(listed[axis]), int(listed[axis + rank])) for axis in range(rank)]
+
+
 def view_condition(
     graph: OnnxGraph, condition: str, shape: Shape, view: View, target: Shape
 ) -> SeenCondition:

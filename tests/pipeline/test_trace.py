@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from edgefactor.errors import EdgefactorError, ModelError, OptionError
 from edgefactor.pipeline.config import parse_shape
-from edgefactor.pipeline.inputs.example import choose_inputs, input_names, try_model
+from edgefactor.pipeline.inputs.example import choose_inputs, index_limits, input_names, try_model
 from edgefactor.pipeline.load import LoadedModel, load
 from edgefactor.pipeline.trace import TracedModel, to_onnx
 from tests.pipeline import networks
@@ -294,3 +294,65 @@ def test_missing_channel_axis() -> None:
     with pytest.raises(ModelError) as caught:
         try_model(loaded, choose_inputs(loaded, [parse_shape("1,8,8")]))
     assert "x[:, None]" in caught.value.hint
+
+
+class Words(nn.Module):
+    """Ids and what is visible of them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Embedding(7, 4)
+
+    def forward(self, ids: Tensor, seen: Tensor) -> Tensor:
+        return self.embed(ids).masked_fill(~seen.unsqueeze(-1), 0.0)
+
+
+@pytest.mark.parametrize("kind", ["module", "script", "program"])
+def test_inputs_of_ids_and_of_truth_values(kind: str, tmp_path: Path) -> None:
+    network, file = Words().eval(), tmp_path / "net.pt"
+    given = torch.zeros(1, 5, dtype=torch.int64), torch.ones(1, 5, dtype=torch.bool)
+    loaded = as_module(network)
+    if kind == "script":
+        torch.jit.save(torch.jit.script(network), file)
+        loaded = load(file)
+    elif kind == "program":
+        loaded = load(networks.program(tmp_path / "net.pt2", network, *given))
+    shapes = [parse_shape("ids=1,5"), parse_shape("seen=1,5")]
+    inputs = choose_inputs(loaded, shapes)
+    assert [tensor.dtype for tensor in inputs] == [torch.int64, torch.bool]
+    # Not padding, and whatever the file's own example is.
+    assert index_limits(loaded, inputs) == (7, 2) and int(inputs[0].min()) > 0
+    assert try_model(loaded, inputs)[0].shape == (1, 5, 4)
+
+
+def decoder(**options: bool) -> nn.Module:
+    class Decoder(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            layer = nn.TransformerDecoderLayer(4, 1, 4, batch_first=True)
+            self.layers = nn.TransformerDecoder(layer, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            later = torch.ones(3, 3, dtype=torch.bool).triu(1)
+            return self.layers(x, x, tgt_mask=later, **options)
+
+    return Decoder().eval()
+
+
+def test_mask_of_truth_values_that_pytorch_looks_at() -> None:
+    x = torch.randn(1, 3, 4)
+    with pytest.raises(ModelError) as caught:
+        to_onnx(as_module(decoder()), [x])
+    assert "tgt_is_causal" in caught.value.hint
+    assert to_onnx(as_module(decoder(tgt_is_causal=True)), [x]).model.graph.node
+
+
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning", "ignore::DeprecationWarning")
+def test_attention_that_was_traced_as_pytorch_runs_it_fast(tmp_path: Path) -> None:
+    layer = nn.TransformerEncoderLayer(4, 2, 4, batch_first=True).eval()
+    x = torch.randn(1, 3, 4)
+    with torch.no_grad():
+        torch.jit.save(torch.jit.trace(layer, x), tmp_path / "net.pt")
+    with pytest.raises(ModelError) as caught:
+        to_onnx(load(tmp_path / "net.pt"), [x])
+    assert "set_fastpath_enabled" in caught.value.hint

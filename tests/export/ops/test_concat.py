@@ -5,6 +5,11 @@ import pytest
 
 from edgefactor.export.ir import constant
 from edgefactor.export.ops.concat import Concat
+from edgefactor.export.ports import encode_inputs
+from edgefactor.pipeline.calibrate import calibrate
+from edgefactor.pipeline.lower import lower
+from edgefactor.pipeline.quantize import quantize
+from tests.export.ops.every_runtime import check_everywhere
 from tests.export.ops.lowering import check_lowering, kinds, parse
 from tests.export.ops.oracles import SCALE, activation, check, graph_of
 
@@ -98,3 +103,14 @@ LOWERINGS = {
 def test_lowering(case):
     inputs, body, opset, expected = case
     assert kinds(check_lowering(parse(inputs, body, opset))) == expected
+
+
+def test_a_constant_in_two_concatenations_of_different_scales(tmp_path):
+    body = "k = Constant<value_floats=[0.5,-1.0]>()\ns = Constant<value_ints=[1,2]>()\n"
+    body += "r = Reshape(k, s)\ny = Concat<axis=1>(x, r)\nv = Concat<axis=1>(z, r)\n"
+    graph = lower(parse("float[1,3] x, float[1,3] z", body + "w = Mul(y, v)"), name="net")
+    x = np.array([[1, -2, 0.5]], np.float32)
+    feeds = {"x": x, "z": 9 * x}
+    int8 = quantize(graph, calibrate(graph, [feeds], method="min-max"))
+    codes = encode_inputs(int8, [x, 9 * x])
+    check_everywhere(int8, {name: array[0] for name, array in codes.items()}, tmp_path)

@@ -53,6 +53,14 @@ CASES = {
         "t = Add(s, c)\ny = Softmax(t)",
         "Add Where Softmax",
     ),
+    "padded": (
+        f"{HIDDEN}{NUMBERS}b = Constant<value_ints=[0]>()\ne = Constant<value_ints=[3]>()\n"
+        "a = Constant<value_ints=[1]>()\nc3 = Slice(p, b, e, a)\n"
+        "w = Where(c3, lowest, z)\nends = Constant<value_ints=[0,0,0,1]>()\nu = Pad(w, ends)\n"
+        "four = Constant<value_ints=[1,1,1,4]>()\nv = Reshape(u, four)\nt = Add(s, v)\n"
+        "y = Softmax(t)",
+        "Slice Pad Where Softmax",
+    ),
     "largest": (
         f"{HIDDEN}{NUMBERS}{SEEN}q = Reshape(p, four)\nd = Where(q, lowest, s)\n"
         "a = Constant<value_ints=[3]>()\ny = ReduceMax<keepdims=0>(d, a)",
