@@ -10,23 +10,25 @@ typedef struct row {
     uint32_t taps;  /* that are there */
 } row;
 
-/* Appends values; zeros where `from` is NULL. */
+/* Appends values; zeros where `from` is NULL. Words of two may lie at odd places of the map. */
 static EF_OUT_OF_LINE void append(row *r, const int16_t *from, uint32_t count)
 {
-    uint32_t tap = r->taps;
-    r->taps += count;
-    if (((tap | count) & 1u) != 0) {
-        for (const uint32_t end = tap + count; tap != end; tap++) {
-            r->to[(tap / 2 * r->apart) * 2 + (tap & 1u)] = from != NULL ? *from++ : (int16_t)0;
-        }
-        return;
-    }
-    int16_t *to = r->to + tap * r->apart;
+    const uint32_t tap = r->taps;
     const uint32_t step = 2 * r->apart;
+    int16_t *to = r->to + tap / 2 * step;
+    r->taps += count;
+    if ((tap & 1u) != 0 && count != 0) {
+        to[1] = from != NULL ? *from++ : (int16_t)0;
+        to += step;
+        count--;
+    }
     if (from == NULL) {
-        for (; count != 0; count -= 2) {
+        for (; count >= 2; count -= 2) {
             ef_store_word(to, 0);
             to += step;
+        }
+        if (count != 0) {
+            *to = 0;
         }
         return;
     }
@@ -45,10 +47,13 @@ static EF_OUT_OF_LINE void append(row *r, const int16_t *from, uint32_t count)
         to += step;
         from += 8;
     }
-    for (; count != 0; count -= 2) {
+    for (; count >= 2; count -= 2) {
         ef_store_word(to, ef_load_word(from));
         to += step;
         from += 2;
+    }
+    if (count != 0) {
+        *to = *from;
     }
 }
 

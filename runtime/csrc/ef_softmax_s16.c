@@ -1,10 +1,25 @@
+#include "ef_simd.h"
 #include "ef_softmax_s16.h"
 
 static int32_t row_maximum(const int16_t *row, uint32_t depth)
 {
-    int32_t largest = row[0];
-    for (uint32_t i = 1; i < depth; i++) {
-        largest = row[i] > largest ? row[i] : largest;
+    const int16_t *const end = row + depth;
+    int32_t largest = *row;
+#if EF_HAS_DSP
+    uint32_t both = ef_pack(largest, largest);
+    for (uint32_t pairs = depth / 2; pairs != 0; pairs--) {
+        uint32_t difference;
+        __asm__("ssub16 %0, %1, %2\n"
+                "sel %1, %1, %2\n"
+                : "=&r"(difference), "+&r"(both)
+                : "r"(ef_load_word(row))
+                : "cc");
+        row += 2;
+    }
+    largest = ef_low(both) > ef_high(both) ? ef_low(both) : ef_high(both);
+#endif
+    for (; row != end; row++) {
+        largest = *row > largest ? *row : largest;
     }
     return largest;
 }
@@ -27,8 +42,9 @@ void ef_softmax_s16(const ef_softmax_s16_args *a, const int16_t *in, int16_t *ou
             shares[i] = (uint16_t)share;
             total += share;
         }
+        const uint32_t half = total / 2;
         for (uint32_t i = 0; i < a->depth; i++) {
-            const uint32_t result = (((uint32_t)shares[i] << 15) + total / 2) / total;
+            const uint32_t result = (((uint32_t)shares[i] << 15) + half) / total;
             out[i] = (int16_t)(result > 32767u ? 32767u : result);
         }
         in += a->depth;

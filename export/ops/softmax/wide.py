@@ -76,5 +76,8 @@ def wide_softmax_code(x: Tensor, scale: float, inputs: Sequence[str]) -> LayerCo
         for suffix, table in (("coarse", coarse), ("fine", fine))
     )
     return LayerCode(
-        calls=(call,), sources=(f"{name}.c", f"{name}.h"), arrays=arrays, in_place=(0,)
+        calls=(call,),
+        sources=(f"{name}.c", f"{name}.h", "ef_simd.h"),
+        arrays=arrays,
+        in_place=(0,),
     )
