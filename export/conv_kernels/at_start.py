@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from edgefactor.export.c_code.layer_code import IsaFeatures, LayerCode
-from edgefactor.export.conv_kernels.build import Candidate, Layer, build_layer, weights_as_read
+from edgefactor.export.conv_kernels.build import Candidate, Layer, build_layer, operand_of
 from edgefactor.export.encodings.encoding import INDEX_BITS, Encoding
 from edgefactor.export.encodings.start_up_code import (
     PLAIN,
@@ -73,9 +73,9 @@ def _offer(
     features: IsaFeatures,
     most_stored: float,
 ) -> LayerCode | None:
-    ctype, data = weights_as_read(item, layer)
-    plain = np.ascontiguousarray(data).view(np.uint8)
-    fix = _fix(item, ctype)
+    operand = operand_of(item, layer)
+    plain = np.ascontiguousarray(operand.data).view(np.uint8)
+    fix = _fix(item, operand.ctype)
     packed = pack_bytes(plain, bits=_unit_bits(item.encoding), fix=fix)
     if packed is None or packed.stored_bytes + PACKED_STRUCT_BYTES > most_stored * plain.nbytes:
         return None
@@ -91,6 +91,7 @@ def _offer(
     return build_layer(
         replace(item, option=option),
         layer,
+        operand,
         input_name,
         (option,),
         scratch_limit,

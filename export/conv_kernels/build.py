@@ -67,27 +67,45 @@ def channel_bytes(layer: Layer, variant: Variant, features: IsaFeatures) -> int:
     return PACKED_BYTES if packs else PLAIN_BYTES
 
 
-def weights_as_read(item: Candidate, layer: Layer) -> tuple[str, NDArray[np.integer]]:
-    """C type and elements of the weights as a kernel reads them."""
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Operand:
+    """The weights of one layer as a kernel reads them.
+
+    Attributes:
+        order: Codes in the kernel's order.
+        ctype: C type of the elements.
+        data: Elements.
+    """
+
+    order: Int8Array
+    ctype: str
+    data: NDArray[np.integer]
+
+
+def operand_of(item: Candidate, layer: Layer) -> Operand:
+    """The weights as an option reads them."""
     variant, encoding = item.variant, item.encoding
     order = variant.order(layer.codes, layer.geometry, padding_code(encoding))
-    return variant.pack(order, encoding)
+    ctype, data = variant.pack(order, encoding)
+    return Operand(order=order, ctype=ctype, data=data)
 
 
 def build_layer(
     chosen: Candidate,
     layer: Layer,
+    operand: Operand,
     input_name: str,
     alternatives: tuple[Alternative, ...],
     scratch_limit: int,
     features: IsaFeatures,
     packed: PackedBytes | None = None,
 ) -> LayerCode:
-    """Packs the operands and lays out the scratch of the chosen option.
+    """Packs the other operands and lays out the scratch of the chosen option.
 
     Args:
         chosen: The option.
         layer: What it is for.
+        operand: Its weights as the option reads them.
         input_name: Graph tensor that the call reads.
         alternatives: The option, and what else was considered.
         scratch_limit: As in ``choose_conv``.
@@ -95,8 +113,6 @@ def build_layer(
         packed: The weights in Huffman codes, if they are decoded at start-up.
     """
     variant, encoding, geometry = chosen.variant, chosen.encoding, layer.geometry
-    order = variant.order(layer.codes, geometry, padding_code(encoding))
-    ctype, data = variant.pack(order, encoding)
     decoder = variant.decoder(encoding)
     layout = variant.scratch(geometry, encoding, chosen.strip)
     sums = layer.codes.reshape(geometry.out_c, -1).sum(axis=1, dtype=np.int32)
@@ -104,12 +120,12 @@ def build_layer(
     channels = channel_tables(bias, layer.multipliers, layer.shifts, pack=_packs(variant, features))
     arrays = [*channels.arrays]
     if packed is None:
-        arrays.insert(0, CArray(suffix="weights", ctype=ctype, data=data, section="weights"))
+        arrays.insert(0, _weights(operand))
     choices = tuple(
         _scratch_choice(variant, geometry, encoding, strip)
         for strip in variant.strip_choices(geometry, encoding, scratch_limit)
     )
-    table = variant.stored_table(order, encoding)
+    table = variant.stored_table(operand.order, encoding)
     if table.size:
         arrays.append(CArray(suffix="table", ctype="uint8_t", data=table, section="weights"))
     weights: dict[str, CValue] = {
@@ -152,10 +168,14 @@ def build_layer(
         encoding=chosen.option.encoding,
         bits=encoding.bits,
         distinct_values=len(np.unique(layer.codes)),
-        weight_bytes=(packed.stored_bytes if packed else data.nbytes) + table.nbytes,
+        weight_bytes=(packed.stored_bytes if packed else operand.data.nbytes) + table.nbytes,
         alternatives=alternatives,
         packed=packed,
     )
+
+
+def _weights(operand: Operand) -> CArray:
+    return CArray(suffix="weights", ctype=operand.ctype, data=operand.data, section="weights")
 
 
 def _strip_fields(strip: int) -> dict[str, CValue]:

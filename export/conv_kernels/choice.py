@@ -21,7 +21,13 @@ from edgefactor.export.c_code.layer_code import (
 )
 from edgefactor.export.conv_kernels.at_start import PREFIX as START_UP_PREFIX
 from edgefactor.export.conv_kernels.at_start import at_start
-from edgefactor.export.conv_kernels.build import Candidate, Layer, build_layer, channel_bytes
+from edgefactor.export.conv_kernels.build import (
+    Candidate,
+    Layer,
+    build_layer,
+    channel_bytes,
+    operand_of,
+)
 from edgefactor.export.conv_kernels.catalogue import ALL_VARIANTS, VARIANTS
 from edgefactor.export.conv_kernels.costs import ARGS_BYTES
 from edgefactor.export.conv_kernels.geometry import ConvGeometry, prove_ranges
@@ -123,7 +129,8 @@ def choose_conv(
     chosen = _best(usable, optimize)
     others = tuple(_option(item) for item in considered if item is not chosen)
     options = (chosen.option, *others)
-    code = build_layer(chosen, layer, input_name, options, scratch_limit, features)
+    operand = operand_of(chosen, layer)
+    code = build_layer(chosen, layer, operand, input_name, options, scratch_limit, features)
     if not start_up or encoding is not None or kernel is not None:
         return code
     offers = at_start(usable, layer, input_name, scratch_limit, features)

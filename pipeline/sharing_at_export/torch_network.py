@@ -101,6 +101,7 @@ OPERATORS: Mapping[str, Callable[[Sequence[Tensor], Attributes], Tensor]] = {
     "Sqrt": lambda i, a: i[0].sqrt(),
     "HardSigmoid": lambda i, a: (i[0] * a.get("alpha", 0.2) + a.get("beta", 0.5)).clamp(0, 1),
     "HardSwish": lambda i, a: F.hardswish(i[0]),
+    "PRelu": lambda i, a: torch.where(i[0] >= 0, i[0], i[0] * i[1]),
     "LeakyRelu": lambda i, a: F.leaky_relu(i[0], a.get("alpha", 0.01)),
 }
 """ONNX operator -> its result, as ``write_onnx`` uses it."""

@@ -40,7 +40,7 @@ class Pooled(nn.Module):
         self.layers = nn.Sequential(
             nn.Conv1d(4, 6, 5, padding=2), nn.LeakyReLU(0.1),
             nn.AvgPool1d(3, 2, 1, count_include_pad=False), nn.Conv1d(6, 4, 3), nn.Tanh(),
-            nn.Flatten(), nn.Linear(4 * 6, 3), nn.GELU(),
+            nn.Flatten(), nn.Linear(4 * 6, 3), nn.PReLU(3), nn.GELU(),
         )  # fmt: skip
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
