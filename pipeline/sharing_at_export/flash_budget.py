@@ -107,8 +107,9 @@ def fit_flash(
         return _recorded(int8, flash_bytes, before.total_bytes, {}, tuned=False)
     layers = shareable_layers(graph, int8, moments, keep)
     network = torch_network(graph)
-    losses = output_noise(graph, network, layers, samples, progress)
-    fit = _Fit(int8, layers, losses, target, measure, flash_bytes, before, progress)
+    fit = _Fit(int8, layers, target, measure, flash_bytes, before, progress)
+    fit.require_a_way()
+    fit.weigh(output_noise(graph, network, layers, samples, progress))
     forms = fit.forms()
     if not tuned or network is None or not layers:
         return fit.recorded(fit.placed(forms), forms, tuned=False)
@@ -134,7 +135,6 @@ class _Fit:
         self,
         int8: Graph,
         layers: Sequence[ShareableLayer],
-        losses: Mapping[str, Sequence[float]],
         target: CTarget,
         measure: Measure,
         flash_bytes: int,
@@ -143,7 +143,7 @@ class _Fit:
     ) -> None:
         self.int8, self.layers, self.target = int8, layers, target
         self.measure, self.flash_bytes, self.progress = measure, flash_bytes, progress
-        self.choices = [self._choices(layer, losses[layer.name]) for layer in layers]
+        self.choices = [self._choices(layer) for layer in layers]
         self.margin_bytes = 0
         self.linked: Linked | None = before
         self.known: dict[str, int] = {}
@@ -172,6 +172,15 @@ class _Fit:
             self.int8,
             {name: (f, layers[name].bias_of(f)) for name, f in forms.items() if f.is_shared},
         )
+
+    def require_a_way(self) -> None:
+        """See whether anything fits, before the network is run.
+
+        Raises:
+            BudgetError: Nothing does.
+        """
+        if search(self.choices, self.budget_bytes, self.known) is None:
+            self.forms()
 
     def forms(self) -> dict[str, Form]:
         """The best forms whose image fits.
@@ -239,15 +248,25 @@ class _Fit:
         other = linked.total_bytes - estimated
         self.budget_bytes = self.flash_bytes - self.margin_bytes - other
 
-    def _choices(self, layer: ShareableLayer, losses: Sequence[float]) -> list[CodedChoice]:
-        """What each form takes when the exporter has chosen its encoding."""
+    def weigh(self, losses: Mapping[str, Sequence[float]]) -> None:
+        """Say what each form of each layer costs."""
+        self.choices = [
+            [
+                replace(choice, loss=loss)
+                for choice, loss in zip(choices, losses[layer.name], strict=True)
+            ]
+            for layer, choices in zip(self.layers, self.choices, strict=True)
+        ]
+
+    def _choices(self, layer: ShareableLayer) -> list[CodedChoice]:
+        """What each form takes when the exporter has chosen its encoding; what it costs is open."""
         found = []
-        for form, loss in zip(layer.forms, losses, strict=True):
+        for form in layer.forms:
             changed = {layer.name: (form, layer.bias_of(form))} if form.is_shared else {}
             graph = with_weights(self.int8, changed)
             code = _layer_code(graph, layer.name, self.target)
             sources = frozenset(code.sources)
-            found.append(CodedChoice(size_bytes=code.weight_bytes, loss=loss, sources=sources))
+            found.append(CodedChoice(size_bytes=code.weight_bytes, loss=0.0, sources=sources))
         return found
 
 
