@@ -27,6 +27,7 @@ from edgefactor.export.ops.table import TYPED_SUFFIX
 from edgefactor.pipeline.inputs.example import input_names
 from edgefactor.pipeline.load import LoadedModel
 from edgefactor.pipeline.passes.explicit_padding import make_padding_explicit
+from edgefactor.pipeline.passes.safe_softmax import make_softmax_safe
 from edgefactor.pipeline.translations import TRANSLATIONS
 
 OPSET = 18
@@ -108,6 +109,7 @@ def to_onnx(loaded: LoadedModel, example_inputs: Sequence[Tensor]) -> TracedMode
         model = onnx.inliner.inline_local_functions(model)
     _fix_shapes(model, example_inputs)
     make_padding_explicit(model)
+    make_softmax_safe(model)
     _take_reals(model)
     sources = {
         name: source

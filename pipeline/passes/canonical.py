@@ -283,6 +283,27 @@ def _broadcasts(
     return np.broadcast_shapes(*shapes) == graph.shapes.get(reader.output[0])
 
 
+def drop_centring(graph: OnnxGraph) -> None:
+    """The softmax of scores less the largest of their row is that of the scores."""
+    made_by = {name: node for node in graph.nodes for name in node.output}
+    for node in list(graph.nodes):
+        less = made_by.get(node.input[0]) if node.op_type in ("LogSoftmax", "Softmax") else None
+        if less is None or less.op_type != "Sub":
+            continue
+        largest, rank = made_by.get(less.input[1]), len(graph.shapes.get(less.input[0], ()))
+        if largest is None or largest.op_type != "ReduceMax" or largest.input[0] != less.input[0]:
+            continue
+        held = graph.constants.get(largest.input[1]) if len(largest.input) > 1 else None
+        axes = attribute(largest, "axes", []) if held is None else held.reshape(-1).tolist()
+        axis = attribute(node, "axis", -1)
+        if rank and [a % rank for a in axes] == [axis % rank] and attribute(largest, "keepdims", 1):
+            node.input[0] = less.input[0]
+            for unread in (less, largest):
+                name = unread.output[0]
+                if not graph.consumers(name) and name not in graph.outputs:
+                    graph.nodes = [other for other in graph.nodes if other is not unread]
+
+
 def merge_views(graph: OnnxGraph) -> None:
     """A Reshape that only feeds another Reshape goes."""
     for node in list(graph.nodes):
@@ -304,6 +325,7 @@ PASSES: tuple[Callable[[OnnxGraph], None], ...] = (
     fold_batch_norm,
     mean_to_global_pool,
     divide_by_reciprocals,
+    drop_centring,
     finite_masks,
     drop_expands,
     make_views_static,

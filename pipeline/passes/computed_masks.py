@@ -34,6 +34,9 @@ from edgefactor.pipeline.passes.mask_views import (
 from edgefactor.pipeline.passes.mask_ways import READERS, only_hides, producer
 from edgefactor.pipeline.passes.onnx_graph import OnnxGraph, Shape
 
+#: What functions make of a very large negative number.
+_ENDS = {"Exp": 0.0, "HardSigmoid": 0.0, "Relu": 0.0, "Sigmoid": 0.0, "Softplus": 0.0, "Tanh": -1.0}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Mask:
@@ -144,6 +147,21 @@ class _Masks:
         label = f"{node.output[0]}_condition"
         condition, pad = self.add("Pad", inputs, label, padded.shape, truth=True)
         self.graph.replace([node], [pad, self.choose(mask, condition, name, node)])
+        return True
+
+    def through_function(self, node: onnx.NodeProto) -> bool:
+        """A function that ends in a number: what is hidden has that value."""
+        mask = self.mask(node.input[0]) if node.op_type in _ENDS else None
+        if mask is None or self.constant(mask.rest) is not None:
+            return False
+        shape = self.shape(mask.rest) or ()
+        value, seen = self.add(node.op_type, [mask.rest], f"{node.output[0]}_seen", shape)
+        seen.attribute.extend(node.attribute)
+        end = np.array(_ENDS[node.op_type], np.float32)
+        name = self.graph.add_constant(f"{node.output[0]}_end", end)
+        inputs = [mask.condition, name, value] if mask.hides else [mask.condition, value, name]
+        where = helper.make_node("Where", inputs, node.output, name=node.name)
+        self.graph.replace([node], [seen, where])
         return True
 
     def broadcast(self, *values: str) -> Shape | None:
@@ -290,6 +308,7 @@ def computed_masks(graph: OnnxGraph) -> None:
     rules = (
         masks.through_view,
         masks.through_pad,
+        masks.through_function,
         masks.through_sum,
         masks.through_factor,
         masks.joined,

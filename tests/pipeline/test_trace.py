@@ -356,3 +356,19 @@ def test_attention_that_was_traced_as_pytorch_runs_it_fast(tmp_path: Path) -> No
     with pytest.raises(ModelError) as caught:
         to_onnx(load(tmp_path / "net.pt"), [x])
     assert "set_fastpath_enabled" in caught.value.hint
+
+
+class Hides(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        mask = torch.zeros(1, 3, 3).masked_fill(x[:, None, :, 0] > 0, float("-inf"))[:, None]
+        heads = x[:, None]
+        return nn.functional.scaled_dot_product_attention(heads, heads, heads, attn_mask=mask)
+
+
+@pytest.mark.parametrize("sign", [-1.0, 1.0])
+def test_attention_to_nothing_is_what_pytorch_makes_of_it(sign: float) -> None:
+    x = sign * torch.rand(1, 3, 4)
+    expected = Hides()(x).numpy()
+    assert np.isfinite(expected).all()
+    (found,) = run_onnx(to_onnx(as_module(Hides()), [x]).model, x.numpy())
+    np.testing.assert_allclose(found, expected, atol=1e-6)

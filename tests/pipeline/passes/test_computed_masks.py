@@ -61,6 +61,15 @@ CASES = {
         "y = Softmax(t)",
         "Slice Pad Where Softmax",
     ),
+    "less the largest": (
+        f"{MASK}t = Add(s, v)\na = Constant<value_ints=[-1]>()\nx = ReduceMax(t, a)\n"
+        "d = Sub(t, x)\ny = Softmax(d)",
+        "Where Softmax",
+    ),
+    "for a gate": (
+        f"{HIDDEN}{NUMBERS}{SEEN}q = Reshape(p, four)\nd = Where(q, lowest, s)\ny = Sigmoid(d)",
+        "Sigmoid Where",
+    ),
     "largest": (
         f"{HIDDEN}{NUMBERS}{SEEN}q = Reshape(p, four)\nd = Where(q, lowest, s)\n"
         "a = Constant<value_ints=[3]>()\ny = ReduceMax<keepdims=0>(d, a)",
