@@ -93,10 +93,12 @@ def index_limits(loaded: LoadedModel, inputs: Sequence[Tensor]) -> tuple[int, ..
     """
     tables = list(_table_rows(loaded))
     carried = loaded.example_inputs or ()
+    named = _rows_of_inputs(loaded)
     limits = []
     for position, tensor in enumerate(inputs):
         own = [int(carried[position].max()) + 1] if len(carried) == len(inputs) else []
-        limit = 2 if tensor.dtype is torch.bool else max(min(tables or own, default=1), 1)
+        found = named.get(position) or min(tables or own, default=1)
+        limit = 2 if tensor.dtype is torch.bool else max(found, 1)
         limits.append(0 if tensor.is_floating_point() else limit)
     return tuple(limits)
 
@@ -110,10 +112,25 @@ def _table_rows(loaded: LoadedModel) -> Iterator[int]:
             weight = module.weight
             if isinstance(weight, Tensor):
                 yield int(weight.shape[0])
-    if isinstance(loaded.program, torch.export.ExportedProgram):
-        for node in loaded.program.graph.nodes:
-            if node.target is torch.ops.aten.embedding.default:
-                yield int(node.args[0].meta["val"].shape[0])
+
+
+def _rows_of_inputs(loaded: LoadedModel) -> dict[int, int]:
+    """Of an exported program, the inputs that choose rows of a table, and its length."""
+    if not isinstance(loaded.program, torch.export.ExportedProgram):
+        return {}
+    names = list(loaded.program.graph_signature.user_inputs)
+    found: dict[int, int] = {}
+    for node in loaded.program.graph.nodes:
+        if node.target is not torch.ops.aten.embedding.default:
+            continue
+        index = node.args[1]
+        while index.op == "call_function" and isinstance(index.args[0], torch.fx.Node):
+            index = index.args[0]
+        if index.name in names:
+            rows = int(node.args[0].meta["val"].shape[0])
+            place = names.index(index.name)
+            found[place] = min(rows, found.get(place, rows))
+    return found
 
 
 def _types(loaded: LoadedModel, reals: Sequence[Tensor]) -> tuple[torch.dtype, ...]:

@@ -325,6 +325,23 @@ def test_inputs_of_ids_and_of_truth_values(kind: str, tmp_path: Path) -> None:
     assert try_model(loaded, inputs)[0].shape == (1, 5, 4)
 
 
+class Counted(nn.Module):
+    """Ids, and which of them count: 0 or 1."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Embedding(7, 4)
+
+    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
+        return self.embed(ids.clamp(min=0)) * mask.unsqueeze(-1)
+
+
+def test_whole_numbers_that_are_no_ids(tmp_path: Path) -> None:
+    ids = torch.zeros(1, 5, dtype=torch.int64)
+    loaded = load(networks.program(tmp_path / "net.pt2", Counted(), ids, torch.ones_like(ids)))
+    assert index_limits(loaded, choose_inputs(loaded)) == (7, 2)
+
+
 def decoder(**options: bool) -> nn.Module:
     class Decoder(nn.Module):
         def __init__(self) -> None:
