@@ -34,6 +34,8 @@ RATE = 2e-3
 FAR_OFF = 0.06
 """Noise of the outputs from which on they are; steps are smaller in proportion below it, where they
 would do more than what is to be mended."""
+SMALLER = (1.0, 0.25)
+"""Shares of the steps that are tried, until one does good."""
 HELD_OUT = 8
 """Of so many samples one is not trained on, but says whether training did any good."""
 WEIGHTS_RATE = 6.0
@@ -142,14 +144,18 @@ def tune(
     try:
         held = stacked(network, samples[::HELD_OUT])
         others = stacked(network, [s for i, s in enumerate(samples) if i % HELD_OUT])
-        layers = {name: _Layer(layer) for name, layer in start.items()}
-        before = _noise(network, layers, held)
-        _train(network, layers, others, RATE * min(1.0, before / FAR_OFF), seed)
-        found = {name: layer.result() for name, layer in layers.items()}
-        after = _noise(network, {name: _Layer(layer) for name, layer in found.items()}, held)
+        before = _noise(network, {name: _Layer(layer) for name, layer in start.items()}, held)
+        for smaller in SMALLER:
+            layers = {name: _Layer(layer) for name, layer in start.items()}
+            rate = RATE * smaller * min(1.0, before / FAR_OFF)
+            _train(network, layers, others, rate, seed)
+            found = {name: layer.result() for name, layer in layers.items()}
+            now = {name: _Layer(layer) for name, layer in found.items()}
+            if _noise(network, now, held) < before:
+                return found
     finally:
         torch.set_num_threads(threads)
-    return found if after < before else None
+    return None
 
 
 def _noise(
