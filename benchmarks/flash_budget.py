@@ -31,6 +31,8 @@ ROWS: dict[str, dict[str, Any]] = {
     "--share auto --flash 40k": {"share": "auto", "flash_bytes": 40 * KIB},
     "--share auto --flash 34k": {"share": "auto", "flash_bytes": 34 * KIB},
     "--share auto --flash 28k": {"share": "auto", "flash_bytes": 28 * KIB},
+    "--flash 34k --no-tune": {"share": "auto", "flash_bytes": 34 * KIB, "tune": False},
+    "--flash 28k --no-tune": {"share": "auto", "flash_bytes": 28 * KIB, "tune": False},
 }
 
 
