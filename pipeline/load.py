@@ -7,12 +7,9 @@ TorchScript through its own interpreter, .pt2 archives through `archive`. Anythi
 
 from __future__ import annotations
 
-import logging
 import re
-import warnings
 import zipfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -40,6 +37,7 @@ from edgefactor.pipeline.files.weights import (
     fit,
     to_float32,
 )
+from edgefactor.pipeline.quiet import quiet
 
 Kind = Literal["state dict", "module", "TorchScript", "ExportedProgram"]
 
@@ -156,7 +154,7 @@ def to_notes(state: Mapping[str, Tensor]) -> tuple[str, ...]:
 def _unpickle(file: ModelFile, *, trusted: bool, module_classes: tuple[str, ...]) -> Any:
     allowed = [(torch_nn_classes()[name], name) for name in module_classes]
     try:
-        with _quiet(), torch.serialization.safe_globals(allowed):  # type: ignore[arg-type]
+        with quiet(), torch.serialization.safe_globals(allowed):  # type: ignore[arg-type]
             return torch.load(file.path, map_location="cpu", weights_only=not trusted)
     except (ImportError, AttributeError) as error:
         raise ModelError(
@@ -191,7 +189,7 @@ def _load_torchscript(file: ModelFile) -> LoadedModel:
                         hint="Remove torch.save and torch.from_file from the scripted code.",
                     )
     try:
-        with _quiet():
+        with quiet():
             module = torch.jit.load(where, map_location="cpu")  # type: ignore[no-untyped-call]
     except Exception as error:
         raise ModelError(
@@ -206,7 +204,7 @@ def _load_exported(file: ModelFile, trust_pickle: bool) -> LoadedModel:
     if not trust_pickle:
         source = checked_archive(file)
     try:
-        with _quiet():
+        with quiet():
             program = torch.export.load(source)
     except EdgefactorError:
         raise
@@ -267,16 +265,3 @@ def _first_line(error: Exception) -> str:
     # torch colours its messages and puts advice for its own API around the cause.
     cause = next((line for line in lines if "WeightsUnpickler error:" in line), lines[0])
     return cause.split("WeightsUnpickler error:")[-1].split("Please use")[0].strip()[:300]
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keeps warnings and log lines of PyTorch's loaders off the terminal."""
-    previous = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(previous)

@@ -6,12 +6,9 @@ and no number that is not finite; anything else is an error here, before a file 
 
 from __future__ import annotations
 
-import io
 import math
 import re
-import warnings
 from collections import Counter
-from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import replace
 
 import numpy as np
@@ -27,6 +24,7 @@ from edgefactor.pipeline.passes.onnx_graph import (
     value_names,
 )
 from edgefactor.pipeline.passes.unroll_loops import MOST_ROUNDS, unroll_loops
+from edgefactor.pipeline.quiet import quiet
 from edgefactor.pipeline.trace import Source, TracedModel
 
 _CONTROL_FLOW = ("If", "Loop", "Scan", "SequenceMap")
@@ -178,12 +176,7 @@ def _run_onnxsim(model: onnx.ModelProto) -> onnx.ModelProto:
     import onnxsim
 
     try:
-        with (
-            warnings.catch_warnings(),
-            redirect_stdout(io.StringIO()),
-            redirect_stderr(io.StringIO()),
-        ):
-            warnings.simplefilter("ignore")
+        with quiet(streams=True):
             simplified, same = onnxsim.simplify(model, check_n=1)
     except Exception as error:
         raise ModelError(

@@ -11,9 +11,7 @@ import io
 import logging
 import re
 import traceback
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,6 +26,7 @@ from edgefactor.pipeline.inputs.example import input_names
 from edgefactor.pipeline.load import LoadedModel
 from edgefactor.pipeline.passes.explicit_padding import make_padding_explicit
 from edgefactor.pipeline.passes.safe_softmax import make_softmax_safe
+from edgefactor.pipeline.quiet import quiet
 from edgefactor.pipeline.translations import TRANSLATIONS
 
 OPSET = 18
@@ -91,7 +90,7 @@ def to_onnx(loaded: LoadedModel, example_inputs: Sequence[Tensor]) -> TracedMode
     """
     names = input_names(loaded)
     try:
-        with _quiet():
+        with quiet(level=logging.ERROR, streams=True):
             if isinstance(loaded.program, torch.jit.ScriptModule):
                 model = _trace_script(loaded.program, example_inputs, names)
             else:
@@ -341,17 +340,3 @@ def _strip(model: onnx.ModelProto) -> None:
     for item in described:
         item.doc_string = ""
         del item.metadata_props[:]
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keeps the exporter's prints, warnings and log lines off the terminal."""
-    previous = logging.root.manager.disable
-    logging.disable(logging.ERROR)
-    sink = io.StringIO()
-    try:
-        with warnings.catch_warnings(), redirect_stdout(sink), redirect_stderr(sink):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(previous)

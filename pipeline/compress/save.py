@@ -8,12 +8,9 @@ in the archive's extra file ``edgefactor.json``.
 from __future__ import annotations
 
 import json
-import logging
 import os
-import warnings
 import zipfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +22,7 @@ from torch import nn
 from edgefactor.errors import ModelError, OptionError
 from edgefactor.pipeline.compress.engine import Outcome
 from edgefactor.pipeline.compress.recipe import Recipe
+from edgefactor.pipeline.quiet import quiet
 
 EXTRA_FILE = "edgefactor.json"
 SCHEMA = "edgefactor.compressed/1"
@@ -67,7 +65,7 @@ def save(
     text = json.dumps(metadata(outcome, recipe), default=_plain)
     beside = path.with_name(f".{path.stem}.writing.pt2")
     try:
-        with _quiet():
+        with quiet():
             program = torch.export.export(model, inputs)
     except Exception as error:
         raise ModelError(
@@ -77,7 +75,7 @@ def save(
             hint="The model must be one that torch.export.export takes.",
         ) from error
     try:
-        with _quiet():
+        with quiet():
             torch.export.save(program, beside, extra_files={EXTRA_FILE: text})
         os.replace(beside, path)
     except (OSError, RuntimeError) as error:
@@ -110,15 +108,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         return value.tolist()
     raise TypeError(f"{type(value).__name__} is no plain data")
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    previous = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(previous)
