@@ -183,6 +183,15 @@ def parse_options(kind: type[Options], values: Mapping[str, Any], *, where: str)
         ) from error
 
 
+_IN_WORDS = {
+    PerLayer: "a number, or a table of numbers by layer pattern",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    str: "text",
+}
+
+
 def _convert(value: Any, kind: Any, where: str) -> Any:
     if isinstance(kind, types.UnionType) or typing.get_origin(kind) is typing.Union:
         choices = [choice for choice in typing.get_args(kind) if choice is not type(None)]
@@ -215,9 +224,11 @@ def _convert(value: Any, kind: Any, where: str) -> Any:
             return value
     elif isinstance(kind, type) and isinstance(value, kind):
         return value
-    name = getattr(kind, "__name__", str(kind))
     raise OptionError(
-        "The option has a value of the wrong type", where=where, found=repr(value), expected=name
+        "The option has a value of the wrong type",
+        where=where,
+        found=repr(value),
+        expected=_IN_WORDS.get(kind, "a list" if typing.get_origin(kind) is tuple else "a table"),
     )
 
 

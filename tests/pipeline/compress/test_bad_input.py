@@ -16,6 +16,10 @@ FACTORY = "tests/pipeline/compress/small_nets.py:network"
 STEPS = {
     "unknown method": ('method = "shair"', ("There is no such method", "Did you mean share?")),
     "unknown option": ('method = "share"\nvalue = 3', ("no such option", "Did you mean values?")),
+    "value of another type": (
+        'method = "share"\nvalues = "many"',
+        ("wrong type", "a number, or a table of numbers by layer pattern"),
+    ),
     "pattern that matches nothing": (
         'method = "share"\nlayers = "fc9*"',
         ("matches no layer", "fc9*", "conv"),
