@@ -70,6 +70,7 @@ RESULTS = {
     "resnet20-16": Result(data=_normalised),
     "resnet20-vector-2bit": Result(data=_normalised),
     "deep-k-means": Result(data=_normalised, paper="45x (1806.09228)"),
+    "factorized-plain": Result(data=mnist.mnist, title="before factorization", targets=BOTH),
     **{
         f"factorized-{number}": Result(data=mnist.mnist, title=kind, targets=BOTH)
         for number, kind in enumerate(factorized.KINDS)
