@@ -2,6 +2,7 @@
 
     python benchmarks/compression/curve.py            # measures what is missing, then draws
     python benchmarks/compression/curve.py --draw     # draws what there is
+    python benchmarks/compression/curve.py --export   # exports again what was trained, then draws
 
 Every point starts from the checkpoint (91.73 %), trains on the same 2,000 images once
 (`curve_points`), and is exported for cortex-m4: flash is the whole linked firmware, RAM and
@@ -31,7 +32,7 @@ from edgefactor.errors import EdgefactorError
 from edgefactor.pipeline import run
 from edgefactor.pipeline.compress import BY_NAME
 from edgefactor.pipeline.compress.context import Context
-from edgefactor.pipeline.compress.engine import Outcome, apply_recipe
+from edgefactor.pipeline.compress.engine import apply_recipe
 from edgefactor.pipeline.compress.freezing import freeze
 from edgefactor.pipeline.compress.recipe import parse_recipe
 from edgefactor.pipeline.compress.save import save
@@ -62,36 +63,26 @@ def exported(model: Path, bundle: Path, folder: Path, calibration: Dataset) -> R
     return run.export(options)
 
 
-def measured(
-    point: Point,
-    accuracy: float | None,
-    outcome: Outcome,
-    report: Report,
-    trained: dict[str, tuple[int, int]],
-    seconds: tuple[float, float],
-) -> dict[str, Any]:
-    """One line of results."""
+def place_of(point: Point, folder: Path) -> Path:
+    """Where a network is kept."""
+    return folder / "curve" / f"{point.key}.pt2"
+
+
+def on_the_device(point: Point, calibration: Dataset, folder: Path) -> dict[str, Any]:
+    """What a kept network takes, and whether it is what was trained."""
+    bundle = folder / "curve-bundle"
+    report = exported(place_of(point, folder), bundle, folder, calibration)
+    trained = codes_as_trained(place_of(point, folder), bundle)
     return {
-        "key": point.key,
-        "method": point.method,
-        "label": point.label,
-        "images": IMAGES,
         "flash_bytes": report.flash.total,
         "weight_bytes": (report.flash.weights or 0) + (report.flash.tables or 0),
         "code_bytes": report.flash.code,
         "ram_bytes": report.ram.total,
         "instructions": report.instructions,
-        "accuracy": accuracy,
         "exact_rungs": [rung.rung for rung in report.parity if rung.exact_required],
         "differing_elements": differing_elements(report),
         "codes_as_trained": trained["values"],
         "vectors_as_trained": trained["vectors"],
-        "rate": outcome.storage.rate,
-        "stored_bytes": outcome.storage.stored_bits / 8,
-        "notes": [note for step in outcome.steps for note in step.result.notes][:4],
-        "seconds": round(seconds[0], 1),
-        "cpu_seconds": round(seconds[1], 1),
-        "recipe": point.recipe,
     }
 
 
@@ -105,16 +96,24 @@ def measure(point: Point, shared: Path, folder: Path) -> dict[str, Any]:
     recipe = parse_recipe(point.recipe, BY_NAME, name=point.key, where=point.key)
     outcome = apply_recipe(model, recipe, BY_NAME, context)
     freeze(model)
-    path = folder / "curve" / f"{point.key}.pt2"
+    path = place_of(point, folder)
     path.parent.mkdir(exist_ok=True)
     save(model, outcome, recipe, [test.inputs[0][:1]], path)
     context.evaluation = test
-    accuracy = context.accuracy(model)
-    bundle = folder / "curve-bundle"
-    report = exported(path, bundle, folder, train.take(CALIBRATION))
-    trained = codes_as_trained(path, bundle)
-    seconds = time.monotonic() - clocks[0], cpu_seconds() - clocks[1]
-    return measured(point, accuracy, outcome, report, trained, seconds)
+    return {
+        "key": point.key,
+        "method": point.method,
+        "label": point.label,
+        "images": IMAGES,
+        "accuracy": context.accuracy(model),
+        "rate": outcome.storage.rate,
+        "stored_bytes": outcome.storage.stored_bits / 8,
+        "notes": [note for step in outcome.steps for note in step.result.notes][:4],
+        **on_the_device(point, train.take(CALIBRATION), folder),
+        "seconds": round(time.monotonic() - clocks[0], 1),
+        "cpu_seconds": round(cpu_seconds() - clocks[1], 1),
+        "recipe": point.recipe,
+    }
 
 
 def wrong(entry: dict[str, Any]) -> bool:
@@ -147,6 +146,7 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=HERE / "results" / "curve.jsonl")
     parser.add_argument("--picture", type=Path, default=Path("docs/compression-curve.png"))
     parser.add_argument("--only", nargs="*", default=[""], help="points whose key holds one of")
+    parser.add_argument("--export", action="store_true", help="export kept networks again")
     parser.add_argument("--draw", action="store_true", help="measure nothing")
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
@@ -155,11 +155,16 @@ def main() -> None:
     for point in in_turn():
         found = read(arguments.results).get(point.key)
         wanted = any(part in point.key for part in arguments.only) and not arguments.draw
-        if not wanted or (found is not None and found["recipe"] == point.recipe):
+        known = found is not None and found["recipe"] == point.recipe
+        if not wanted or known != arguments.export:
             continue
         print(f"{point.method}, {point.label}", flush=True)
         try:
-            entry = measure(point, arguments.shared, arguments.output)
+            if found is not None and arguments.export:
+                calibration = images(arguments.shared, "train", CALIBRATION)
+                entry = found | on_the_device(point, calibration, arguments.output)
+            else:
+                entry = measure(point, arguments.shared, arguments.output)
         except EdgefactorError as error:
             print(f"  refused: {error}", flush=True)
             continue

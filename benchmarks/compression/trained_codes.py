@@ -45,7 +45,7 @@ def codes_as_trained(model: Path, bundle: Path) -> dict[str, tuple[int, int]]:
     """Under "values" and "vectors": (layers with as many distinct ones as trained, shared ones).
 
     Values and vectors are those of the trained weights over their channels' factors, on the grid of
-    8 bits; of vectors, none may be exported that was not trained.
+    8 bits; of vectors, and of the values in them, none may be exported that was not trained.
     """
     state = load(model).module.state_dict()
     facts = read_metadata(model)
@@ -59,15 +59,18 @@ def codes_as_trained(model: Path, bundle: Path) -> dict[str, tuple[int, int]]:
         name = layer["name"]
         weight, scale = state[f"{name}.weight"].numpy(), state.get(f"{name}.weight_scale")
         codes = device_codes(weight, None if scale is None else scale.numpy(), shared=True)
+        values, exported = (set(np.unique(part).tolist()) for part in (codes, found[name]))
         shared["values"] += 1
-        right["values"] += len(np.unique(codes)) == len(np.unique(found[name]))
-        if layer["kind"] == "vector":
+        if layer["kind"] != "vector":
+            right["values"] += len(exported) == len(values)
+        else:
+            # Fewer where a vector stands in channels only that training switched off.
+            right["values"] += exported <= values
             width = layer["weights"] // layer["entries"]
             # Vectors lie the way in which there are as few as the codebook has.
             rows = len(_vectors(codes, width, rows=False)) > layer["values"]
             trained = _vectors(codes, width, rows=rows)
             shared["vectors"] += 1
-            # Fewer where a vector stands in channels only that training switched off.
             fits = len(trained) <= layer["values"]
             right["vectors"] += fits and _vectors(found[name], width, rows=rows) <= trained
     return {kind: (right[kind], shared[kind]) for kind in right}
