@@ -17,6 +17,8 @@ BIAS_LIMIT, WIDE_BIAS_LIMIT = 2**22, 2**29
 #: The fast kernels shift a product to the right by 22 bits at most. A channel whose outputs would
 #: need more is one that training or pruning switched off.
 LEAST_MULTIPLIER = 2.0**-22
+#: Decimals of a code before it is rounded; noise of float32 is below.
+_DECIMALS = 3
 #: Of levels -n to n that are evenly spaced in the float weights, and how exactly they must be.
 _MOST_EVEN_LEVEL, _EVEN_TOLERANCE = 7, 1e-4
 #: More different vectors than this are no shared ones: weights of their own hardly repeat.
@@ -66,7 +68,12 @@ def quantize_weights(
         lowest = np.maximum(lowest, LEAST_MULTIPLIER * out_scale / in_scale)
     lowest /= factors
     steps = np.maximum(np.maximum(natural, lowest), LEAST_STEP)
-    codes = numerics.round_half_away(shared / steps[:, None])
+    exact = shared / steps[:, None]
+    if channel_scale:
+        # Dividing by the factor left noise: a value halfway between two codes must get the same one
+        # in every channel.
+        exact = np.round(exact, _DECIMALS)
+    codes = numerics.round_half_away(exact)
     codes = np.clip(codes, -numerics.WEIGHT_MAX, numerics.WEIGHT_MAX).reshape(weights.shape)
     if channel_scale:
         codes = _snap(codes, steps > natural)

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgefactor.export import numerics
 from edgefactor.export.encodings.codebook import find_encodings
 from edgefactor.pipeline.compress import huffman
 from edgefactor.pipeline.compress.records import WeightRecord
@@ -204,7 +205,10 @@ def device_codes(
     if scale is not None:
         rows = rows / scale[:, None].astype(np.float64)
     largest = np.abs(rows).max(axis=None if shared else 1, initial=1e-12, keepdims=True)
-    rounded = np.rint(rows / largest * _DEVICE_MAX).astype(np.int8).reshape(weight.shape)
+    exact = rows / largest * _DEVICE_MAX
+    # As `weight_codes` does: values that are shared up to noise get one code.
+    codes_as_made = numerics.round_half_away(np.round(exact, 3) if shared else exact)
+    rounded = codes_as_made.astype(np.int8).reshape(weight.shape)
     order = (0, 2, 3, 1) if rounded.ndim == 4 else tuple(range(rounded.ndim))
     codes: NDArray[np.int8] = rounded.transpose(order)
     return codes

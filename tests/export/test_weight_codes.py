@@ -71,3 +71,14 @@ def test_a_channel_switched_off_takes_vectors_where_each_serves_two_groups() -> 
     codes, _ = quantize_weights(weights, np.full(16, 0.5, np.float32), factors, 0.02, 0.05)
     kept = {tuple(vector) for vector in codes[:14].reshape(-1, 4).tolist()}
     assert {tuple(vector) for vector in codes[14:].reshape(-1, 4).tolist()} <= kept
+
+
+def test_values_halfway_between_two_codes_get_one() -> None:
+    """Multiplied by a channel's factor and divided by it again, they miss the middle by noise."""
+    factors = tuple(
+        float(f) for f in np.random.default_rng(6).uniform(0.1, 2, 64).astype(np.float32)
+    )
+    levels = np.float32([[127, 40.5, -17.5, 3]]).repeat(64, 0)
+    weights = (levels * np.array(factors, np.float32)[:, None]).reshape(64, 1, 1, 4)
+    codes, _ = quantize_weights(weights, np.zeros(64, np.float32), factors, 0.02, 0.05)
+    assert np.unique(codes.reshape(-1, 4), axis=0).tolist() == [[127, 41, -18, 3]]
