@@ -57,10 +57,13 @@ def test_pickled_modules_load_side_by_side(tmp_path: Path) -> None:
 
 
 def test_networks_are_traced_side_by_side() -> None:
-    def work(index: int) -> bytes:
-        model = LoadedModel(kind="module", program=networks.convolutional(), source="net.pt")
+    # Made here: the seed of their weights is one of the process.
+    modules = [networks.convolutional() for _ in range(2)]
+
+    def work(module: torch.nn.Module) -> bytes:
+        model = LoadedModel(kind="module", program=module, source="net.pt")
         return to_onnx(model, [torch.ones(1, 3, 8, 8)]).model.SerializeToString()
 
     with ThreadPoolExecutor(2) as pool:
-        first, second = pool.map(work, range(2))
+        first, second = pool.map(work, modules)
     assert first == second
