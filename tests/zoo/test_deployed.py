@@ -14,6 +14,8 @@ from tests.zoo.deployed import NETWORKS, Shape
 
 QUICK = ("linear attention", "temporal convolutions", "vision transformer")
 MIN_SQNR_DB = 20.0
+#: Products of activations have long tails: fewer samples miss the largest, which are clipped then.
+CALIBRATION = 256
 
 
 def inputs(path: Path, shape: Shape, count: int, seed: int) -> str:
@@ -35,7 +37,7 @@ def check(name: str, folder: Path) -> None:
         ExportOptions(
             model=folder / "net.pt2",
             target="cortex-m4",
-            calibration=inputs(folder / "calibration.npz", shape, 24, 1),
+            calibration=inputs(folder / "calibration.npz", shape, CALIBRATION, 1),
             data=inputs(folder / "data.npz", shape, 3, 2),
             output=folder / "out",
             samples=3,
