@@ -285,12 +285,11 @@ def _broadcasts(
 
 def drop_centring(graph: OnnxGraph) -> None:
     """The softmax of scores less the largest of their row is that of the scores."""
-    made_by = {name: node for node in graph.nodes for name in node.output}
     for node in list(graph.nodes):
-        less = made_by.get(node.input[0]) if node.op_type in ("LogSoftmax", "Softmax") else None
+        less = graph.producer(node.input[0]) if node.op_type in ("LogSoftmax", "Softmax") else None
         if less is None or less.op_type != "Sub":
             continue
-        largest, rank = made_by.get(less.input[1]), len(graph.shapes.get(less.input[0], ()))
+        largest, rank = graph.producer(less.input[1]), len(graph.shapes.get(less.input[0], ()))
         if largest is None or largest.op_type != "ReduceMax" or largest.input[0] != less.input[0]:
             continue
         held = graph.constants.get(largest.input[1]) if len(largest.input) > 1 else None
@@ -301,7 +300,7 @@ def drop_centring(graph: OnnxGraph) -> None:
             for unread in (less, largest):
                 name = unread.output[0]
                 if not graph.consumers(name) and name not in graph.outputs:
-                    graph.nodes = [other for other in graph.nodes if other is not unread]
+                    graph.replace([unread], [])
 
 
 def merge_views(graph: OnnxGraph) -> None:

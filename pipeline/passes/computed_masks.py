@@ -31,7 +31,7 @@ from edgefactor.pipeline.passes.mask_views import (
     numeric_view,
     view_condition,
 )
-from edgefactor.pipeline.passes.mask_ways import READERS, only_hides, producer
+from edgefactor.pipeline.passes.mask_ways import READERS, only_hides
 from edgefactor.pipeline.passes.onnx_graph import OnnxGraph, Shape
 
 #: What functions make of a very large negative number.
@@ -247,7 +247,7 @@ class _Masks:
         own = self.constant(value)
         if own is not None:
             return (own, None) if _hides_some(own) else None
-        node = producer(self.graph, value)
+        node = self.graph.producer(value)
         if node is None or node.op_type != "Add" or self.graph.only_consumer(value) is None:
             return None
         for index in (0, 1):

@@ -54,7 +54,7 @@ def _replaces_nan(graph: OnnxGraph, node: onnx.NodeProto) -> bool:
     """
     if node.op_type != "Where":
         return False
-    condition = next((n for n in graph.nodes if node.input[0] in n.output), None)
+    condition = graph.producer(node.input[0])
     return (
         condition is not None
         and condition.op_type == "IsNaN"

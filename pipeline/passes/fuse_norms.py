@@ -45,7 +45,7 @@ def recognise_norms(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _producer(graph: OnnxGraph, value: str, *kinds: str) -> onnx.NodeProto | None:
-    node = next((n for n in graph.nodes if value in n.output), None)
+    node = graph.producer(value)
     return node if node is not None and node.op_type in kinds else None
 
 

@@ -8,7 +8,7 @@ from onnx import TensorProto, helper
 
 from edgefactor.pipeline.passes.finite_masks import HIDDEN
 from edgefactor.pipeline.passes.mask_views import VIEWS
-from edgefactor.pipeline.passes.mask_ways import only_hides, producer
+from edgefactor.pipeline.passes.mask_ways import only_hides
 from edgefactor.pipeline.passes.onnx_graph import OnnxGraph
 
 _WHOLE = (TensorProto.BOOL, TensorProto.INT32, TensorProto.INT64)
@@ -52,14 +52,14 @@ def _choose(graph: OnnxGraph, node: onnx.NodeProto) -> None:
 
 def _is_below_one(graph: OnnxGraph, value: str) -> bool:
     """Whether a value is another one less 1."""
-    node = producer(graph, value)
+    node = graph.producer(value)
     held = graph.constants.get(node.input[1]) if node and node.op_type == "Sub" else None
     return held is not None and bool(np.all(held == 1))
 
 
 def _is_whole(graph: OnnxGraph, value: str) -> bool:
     """Whether a value can only be a whole number: of truth values, or of an input of such."""
-    held, node = graph.constants.get(value), producer(graph, value)
+    held, node = graph.constants.get(value), graph.producer(value)
     if held is not None:
         return bool(np.all(held == np.rint(held)))
     if node is None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import onnx
-
 from edgefactor.pipeline.passes.mask_views import VIEWS
 from edgefactor.pipeline.passes.onnx_graph import OnnxGraph
 
@@ -22,8 +20,3 @@ def only_hides(graph: OnnxGraph, value: str, readers: tuple[str, ...] = SOFTMAX)
         or (node.op_type in _STEPS and only_hides(graph, node.output[0], readers))
         for node in ways
     )
-
-
-def producer(graph: OnnxGraph, value: str) -> onnx.NodeProto | None:
-    """The node that computes a value."""
-    return next((node for node in graph.nodes if value in node.output), None)

@@ -50,6 +50,10 @@ class OnnxGraph:
         """The nodes that read `value`."""
         return [node for node in self.nodes if value in node.input]
 
+    def producer(self, value: str) -> onnx.NodeProto | None:
+        """The node that computes `value`; None for inputs and constants."""
+        return next((node for node in self.nodes if value in node.output), None)
+
     def only_consumer(self, value: str) -> onnx.NodeProto | None:
         """The one node that reads `value`, if there is one and the value is no output."""
         readers = self.consumers(value)
