@@ -19,7 +19,6 @@ from edgefactor.export.functions.normalization import (
 from edgefactor.export.ir import DType, Quantization, Tensor
 from edgefactor.export.ops.family import TfliteBuilder
 from edgefactor.export.ops.parts.int32_chain import Int32Chain, View
-from edgefactor.export.ops.reshape import write_reshape
 
 #: Squares of int8 codes less their mean, at most 255^2 each, whose sum float32 holds exactly.
 _EXACT_SQUARES = 2**24 // 255**2
@@ -48,10 +47,7 @@ def write_normalization(
         centered: Whether the mean is subtracted.
     """
     chain = Int32Chain(builder, name, view)
-    source = builder.tensor(inputs[0].name)
-    seen = builder.temporary(view, inputs[0].quant, f"{name}/view")
-    write_reshape(builder, source, seen, view, f"{name}/shape")
-    codes = chain.cast(seen, chain.full, DType.INT8, DType.INT32)
+    codes = chain.enter(inputs[0])
     inverse = Quantization(scales=(float(np.float32(1 / numbers.count)),)).scale
     if centered:
         total = chain.sum(codes)
@@ -98,11 +94,7 @@ def write_affine(chain: Int32Chain, unit: int, inputs: Sequence[Tensor], output:
     )
     scaled = chain.binary("MUL", unit, gain, chain.full)
     moved = chain.binary("ADD", scaled, offset, chain.full)
-    result = builder.temporary(view, output.quant, f"{chain.name}/result", output.dtype)
-    chain.quantize(moved, result, chain.full, inputs[2].quant.scale)
-    write_reshape(
-        builder, result, builder.tensor(output.name), output.shape, f"{chain.name}/out_shape"
-    )
+    chain.leave(moved, output, inputs[2].quant.scale)
 
 
 def _reciprocal_root(chain: Int32Chain, v: int) -> int:

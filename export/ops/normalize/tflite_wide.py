@@ -17,7 +17,6 @@ from edgefactor.export.ir import DType, Tensor
 from edgefactor.export.ops.family import TfliteBuilder
 from edgefactor.export.ops.normalize.tflite_chain import write_affine
 from edgefactor.export.ops.parts.int32_chain import Int32Chain, View
-from edgefactor.export.ops.reshape import write_reshape
 
 
 def write_wide_normalization(
@@ -43,9 +42,7 @@ def write_wide_normalization(
     """
     chain = Int32Chain(builder, name, view)
     full, group = chain.full, chain.group
-    seen = builder.temporary(view, inputs[0].quant, f"{name}/view", DType.INT16)
-    write_reshape(builder, builder.tensor(inputs[0].name), seen, view, f"{name}/shape")
-    x = chain.cast(seen, full, DType.INT16, DType.INT32)
+    x = chain.enter(inputs[0])
     if centered:
         fits = numbers.count << 15 <= EXACT
         total = chain.sum(x) if fits else chain.sum_of_digits(x, SUM_DIGIT)

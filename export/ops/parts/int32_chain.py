@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from edgefactor.export.ir import DType, Quantization
+from edgefactor.export.ir import DType, Quantization, Tensor
 from edgefactor.export.numerics import IntArray
 from edgefactor.export.ops.family import TfliteBuilder
 from edgefactor.export.ops.reshape import write_reshape
@@ -56,6 +56,25 @@ class Int32Chain:
     def number(self, value: int) -> int:
         """An int32 constant that broadcasts."""
         return self.builder.int32([value], self.new_name())
+
+    def enter(self, x: Tensor) -> int:
+        """The codes of the layer's activation, int32 of the full shape."""
+        seen = self.builder.temporary(self.full, x.quant, f"{self.name}/view", x.dtype)
+        source = self.builder.tensor(x.name)
+        write_reshape(self.builder, source, seen, self.full, f"{self.name}/shape")
+        return self.cast(seen, self.full, x.dtype, DType.INT32)
+
+    def leave(self, result: int, output: Tensor, scale: float) -> None:
+        """Append int32 values of the full shape at a scale as the layer's output, saturated.
+
+        At the output's own scale QUANTIZE changes nothing else.
+        """
+        narrowed = self.builder.temporary(
+            self.full, output.quant, f"{self.name}/result", output.dtype
+        )
+        self.quantize(result, narrowed, self.full, scale)
+        target = self.builder.tensor(output.name)
+        write_reshape(self.builder, narrowed, target, output.shape, f"{self.name}/out_shape")
 
     def binary(
         self, code: str, first: int, second: int, shape: View, dtype: DType = DType.INT32

@@ -6,11 +6,10 @@ import numpy as np
 
 from edgefactor.export.c_code.layer_code import Call, CArray, LayerCode, Ref
 from edgefactor.export.functions.interpolation16 import OFFSET, STEP
-from edgefactor.export.ir import DType, Tensor
+from edgefactor.export.ir import Tensor
 from edgefactor.export.numerics import IntArray
 from edgefactor.export.ops.family import TfliteBuilder
 from edgefactor.export.ops.parts.int32_chain import Int32Chain, View
-from edgefactor.export.ops.reshape import write_reshape
 
 
 def write_interpolated_table(
@@ -27,10 +26,7 @@ def write_interpolated_table(
     """
     view: View = (1, 1, 1, x.elements)
     chain = Int32Chain(builder, name, view)
-    seen = builder.temporary(view, x.quant, f"{name}/view", DType.INT16)
-    write_reshape(builder, builder.tensor(x.name), seen, view, f"{name}/shape")
-    codes = chain.cast(seen, view, DType.INT16, DType.INT32)
-    above = chain.binary("ADD", codes, chain.number(OFFSET), view)
+    above = chain.binary("ADD", chain.enter(x), chain.number(OFFSET), view)
     place, rest = chain.digits(above, STEP, view)
     # Nothing is negative, so that the division rounds down.
     base = chain.gather((table[:-1] + OFFSET) * STEP + STEP // 2, place)
@@ -38,10 +34,7 @@ def write_interpolated_table(
     sums = chain.binary("ADD", base, line, view)
     whole = chain.binary("DIV", sums, chain.number(STEP), view)
     result = chain.binary("SUB", whole, chain.number(OFFSET), view)
-    narrowed = builder.temporary(view, output.quant, f"{name}/result", DType.INT16)
-    # QUANTIZE at equal scales saturates and changes nothing else.
-    chain.quantize(result, narrowed, view, output.quant.scale)
-    write_reshape(builder, narrowed, builder.tensor(output.name), output.shape, f"{name}/out_shape")
+    chain.leave(result, output, output.quant.scale)
 
 
 def interpolated_table_code(x: Tensor, table: IntArray) -> LayerCode:

@@ -9,10 +9,9 @@ import numpy as np
 from edgefactor.export.c_code.layer_code import Call, CArray, LayerCode, Ref
 from edgefactor.export.functions import wide_softmax
 from edgefactor.export.functions.wide_normalization import EXACT, SUM_DIGIT
-from edgefactor.export.ir import DType, Tensor
+from edgefactor.export.ir import Tensor
 from edgefactor.export.ops.family import TfliteBuilder
 from edgefactor.export.ops.parts.int32_chain import Int32Chain, View
-from edgefactor.export.ops.reshape import write_reshape
 
 
 def write_wide_softmax(
@@ -31,9 +30,7 @@ def write_wide_softmax(
     view: View = (x.elements // depth, 1, 1, depth)
     chain = Int32Chain(builder, name, view)
     full, group = chain.full, chain.group
-    seen = builder.temporary(view, x.quant, f"{name}/view", DType.INT16)
-    write_reshape(builder, builder.tensor(x.name), seen, view, f"{name}/shape")
-    codes = chain.cast(seen, full, DType.INT16, DType.INT32)
+    codes = chain.enter(x)
     distance = chain.binary("SUB", chain.reduce("REDUCE_MAX", codes), codes, full)
     places = chain.digits(distance, wide_softmax.ENTRIES, full)
     powers = [
@@ -49,10 +46,7 @@ def write_wide_softmax(
     scaled = chain.binary("MUL", share, chain.number(1 << wide_softmax.SHARE_BITS), full)
     half_total = chain.binary("DIV", total, chain.number(2), group)
     result = chain.binary("DIV", chain.binary("ADD", scaled, half_total, full), total, full)
-    narrowed = builder.temporary(view, output.quant, f"{name}/result", DType.INT16)
-    # QUANTIZE at equal scales saturates and changes nothing else.
-    chain.quantize(result, narrowed, full, output.quant.scale)
-    write_reshape(builder, narrowed, builder.tensor(output.name), output.shape, f"{name}/out_shape")
+    chain.leave(result, output, output.quant.scale)
 
 
 def wide_softmax_code(x: Tensor, scale: float, inputs: Sequence[str]) -> LayerCode:
