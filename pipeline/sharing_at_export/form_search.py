@@ -85,10 +85,7 @@ def _without(
     left_out: frozenset[str],
 ) -> Found | None:
     """The best combination that needs none of some files."""
-    places = [
-        [i for i, choice in enumerate(choices) if not choice.sources & left_out]
-        for choices in layers
-    ]
+    places = _places_without(layers, left_out)
     if not all(places):
         return None
     allowed = [[choices[i] for i in at] for choices, at in zip(layers, places, strict=True)]
@@ -99,16 +96,35 @@ def _without(
         if part is None:
             break
         chosen = tuple(at[i] for at, i in zip(places, part, strict=True))
-        taken = [choices[i] for choices, i in zip(layers, chosen, strict=True)]
         needed = code_bytes(_sources(layers, chosen), known)
-        size = needed + sum(choice.size_bytes for choice in taken)
-        loss = sum(choice.loss for choice in taken)
-        if size <= budget_bytes and (best is None or loss < best.loss):
-            best = Found(chosen=chosen, size_bytes=size, loss=loss)
+        found = _found(layers, chosen, needed)
+        if found.size_bytes <= budget_bytes and (best is None or found.loss < best.loss):
+            best = found
         if needed == code:
             break
         code = needed if needed > code or best is None else (code + needed) // 2
     return best
+
+
+def _places_without(
+    layers: Sequence[Sequence[CodedChoice]], left_out: frozenset[str]
+) -> list[list[int]]:
+    """Of each layer, the choices that need none of some files."""
+    return [
+        [i for i, choice in enumerate(choices) if not choice.sources & left_out]
+        for choices in layers
+    ]
+
+
+def _found(
+    layers: Sequence[Sequence[CodedChoice]], chosen: tuple[int, ...], kernel_bytes: int
+) -> Found:
+    taken = [choices[i] for choices, i in zip(layers, chosen, strict=True)]
+    return Found(
+        chosen=chosen,
+        size_bytes=kernel_bytes + sum(choice.size_bytes for choice in taken),
+        loss=sum(choice.loss for choice in taken),
+    )
 
 
 def _sources(layers: Sequence[Sequence[CodedChoice]], chosen: Sequence[int]) -> frozenset[str]:
@@ -124,18 +140,13 @@ def least(layers: Sequence[Sequence[CodedChoice]], known: Mapping[str, int]) -> 
     """The combination that takes the least flash, or nearly so: files are given up one by one."""
 
     def smallest(left_out: frozenset[str]) -> Found | None:
-        places = [
-            [i for i, choice in enumerate(choices) if not choice.sources & left_out]
-            for choices in layers
-        ]
+        places = _places_without(layers, left_out)
         if not all(places):
             return None
         allowed = [[choices[i] for i in at] for at, choices in zip(places, layers, strict=True)]
         parts = allocation.smallest(allowed)
         chosen = tuple(at[i] for at, i in zip(places, parts, strict=True))
-        taken = [choices[i] for choices, i in zip(layers, chosen, strict=True)]
-        size = code_bytes(_sources(layers, chosen), known) + sum(c.size_bytes for c in taken)
-        return Found(chosen=chosen, size_bytes=size, loss=sum(c.loss for c in taken))
+        return _found(layers, chosen, code_bytes(_sources(layers, chosen), known))
 
     best = smallest(frozenset())
     assert best is not None

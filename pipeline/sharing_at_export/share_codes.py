@@ -171,6 +171,28 @@ def change_codes(
     Raises:
         OptionError: A pattern matches no layer.
     """
+    tensors = dict(graph.tensors)
+    for op in changeable(graph, keep):
+        if graph.tensors[op.inputs[0]].dtype is DType.INT16:
+            continue
+        codes = tensors[op.inputs[1]]
+        old = np.asarray(codes.values, np.int64)
+        seen = observed(graph, op.inputs[0], moments)
+        new = change(op, old, above_nothing(_importance(op, codes, seen)))
+        if new is None:
+            continue
+        tensors[codes.name] = constant(codes.name, new.astype(np.int8), codes.quantization)
+        bias = tensors[op.inputs[2]]
+        tensors[bias.name] = _corrected(op, graph, codes, bias, new - old, seen)
+    return graph.edit(tensors=tensors)
+
+
+def changeable(graph: Graph, keep: Sequence[str]) -> list[Conv2D]:
+    """Convolutions and dense layers but for those whose names match a pattern.
+
+    Raises:
+        OptionError: A pattern matches no layer.
+    """
     layers = [op for op in graph.ops if isinstance(op, Conv2D)]
     for pattern in keep:
         if not any(fnmatch(op.name, pattern) for op in layers):
@@ -180,25 +202,12 @@ def change_codes(
                 found=pattern,
                 expected=", ".join(op.name for op in layers),
             )
-    tensors = dict(graph.tensors)
-    for op in layers:
-        if graph.tensors[op.inputs[0]].dtype is DType.INT16:
-            continue
-        if any(fnmatch(op.name, pattern) for pattern in keep):
-            continue
-        codes = tensors[op.inputs[1]]
-        old = np.asarray(codes.values, np.int64)
-        seen = observed(graph, op.inputs[0], moments)
-        cost = _importance(op, codes, seen)
-        # Weights of inputs that are always 0 count a little; sums must not lose them.
-        cost = np.maximum(cost, _LEAST_COST * cost.mean() or 1.0)
-        new = change(op, old, cost)
-        if new is None:
-            continue
-        tensors[codes.name] = constant(codes.name, new.astype(np.int8), codes.quantization)
-        bias = tensors[op.inputs[2]]
-        tensors[bias.name] = _corrected(op, graph, codes, bias, new - old, seen)
-    return graph.edit(tensors=tensors)
+    return [op for op in layers if not any(fnmatch(op.name, pattern) for pattern in keep)]
+
+
+def above_nothing(cost: Floats) -> Floats:
+    """Costs of weights; inputs that are always 0 count a little, so that sums keep theirs."""
+    return np.maximum(cost, _LEAST_COST * cost.mean() or 1.0)
 
 
 def observed(graph: Graph, tensor: str, moments: Mapping[str, Moments]) -> Moments:

@@ -5,19 +5,22 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from fnmatch import fnmatch
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgefactor.errors import OptionError
 from edgefactor.export.ir import DType, Graph, Tensor, constant
 from edgefactor.export.ops.conv import Conv2D
 from edgefactor.export.ops.parts.layer_weights import quantize_layer
 from edgefactor.pipeline.sharing_at_export.forms import Form, forms_of
-from edgefactor.pipeline.sharing_at_export.share_codes import Floats, Moments, observed, per_weight
-
-_LEAST_COST = 1e-6
+from edgefactor.pipeline.sharing_at_export.share_codes import (
+    Floats,
+    Moments,
+    above_nothing,
+    changeable,
+    observed,
+    per_weight,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -61,15 +64,6 @@ def shareable_layers(
     Raises:
         OptionError: A pattern matches no layer.
     """
-    convs = [op for op in graph.ops if isinstance(op, Conv2D)]
-    for pattern in keep:
-        if not any(fnmatch(op.name, pattern) for op in convs):
-            raise OptionError(
-                "No layer has a name like this.",
-                where="--keep",
-                found=pattern,
-                expected=", ".join(op.name for op in convs),
-            )
     narrow = {
         op.name
         for op in int8.ops
@@ -77,16 +71,13 @@ def shareable_layers(
     }
     readers = Counter(name for op in graph.ops for name in op.inputs)
     found = []
-    for op in convs:
-        kept = any(fnmatch(op.name, pattern) for pattern in keep)
+    for op in changeable(graph, keep):
         alone = all(readers[name] == 1 for name in op.inputs[1:])
-        if kept or op.channel_scale or op.name not in narrow or not alone:
+        if op.channel_scale or op.name not in narrow or not alone:
             continue
         weights = np.asarray(graph.tensors[op.inputs[1]].values, np.float32)
         seen = observed(graph, op.inputs[0], moments)
-        cost = per_weight(op, weights.shape, seen.mean_square)
-        # Weights of inputs that are always 0 count a little; sums must not lose them.
-        cost = np.maximum(cost, _LEAST_COST * cost.mean() or 1.0)
+        cost = above_nothing(per_weight(op, weights.shape, seen.mean_square))
         mean = per_weight(op, weights.shape, seen.mean)
         found.append(
             ShareableLayer(
