@@ -111,21 +111,24 @@ def fit_flash(
     fit.require_a_way()
     fit.weigh(output_noise(graph, network, layers, samples, progress))
     forms = fit.forms()
-    if not tuned or network is None or not layers:
-        return fit.recorded(fit.placed(forms), forms, tuned=False)
-    for _ in range(TUNINGS):
+    for _ in range(TUNINGS if tuned and layers else 0):
+        if network is None:
+            break
         progress("tuning towards the float network")
         found = tune(network, fit.start(forms), samples)
         if found is None:
-            return fit.recorded(fit.placed(forms), forms, tuned=False)
+            break
         fitted = with_weights(int8, {name: (t.form, t.bias) for name, t in found.items()})
         over = fit.over(fitted)
         if over <= 0:
-            break
+            return fit.recorded(fitted, forms, tuned=True)
         # What a channel's numbers pack to depends on their values.
         fit.margin_bytes += over
-        forms = fit.forms()
-    return fit.recorded(fitted, forms, tuned=True)
+        try:
+            forms = fit.forms()
+        except BudgetError:
+            break  # without training, what there is fits
+    return fit.recorded(fit.placed(forms), forms, tuned=False)
 
 
 class _Fit:
@@ -145,7 +148,8 @@ class _Fit:
         self.measure, self.flash_bytes, self.progress = measure, flash_bytes, progress
         self.choices = [self._choices(layer) for layer in layers]
         self.margin_bytes = 0
-        self.linked: Linked | None = before
+        #: Of the last image that fitted.
+        self.linked_bytes: int | None = None
         self.known: dict[str, int] = {}
         self.budget_bytes = flash_bytes - CODE_BYTES
         if before is None:
@@ -189,7 +193,7 @@ class _Fit:
             BudgetError: None fits.
         """
         best: Found | None = None
-        least_bytes = 0
+        best_bytes = least_bytes = 0
         impossible = False
         for _ in range(ROUNDS):
             found = search(self.choices, self.budget_bytes, self.known)
@@ -201,14 +205,13 @@ class _Fit:
             if linked is None:
                 return self._forms(found.chosen)
             self.progress(f"linked: {linked.total_bytes:,} bytes")
-            self.linked = linked
             self._learn(linked, found.chosen)
             least_bytes = min(least_bytes or linked.total_bytes, linked.total_bytes)
             if linked.total_bytes + self.margin_bytes > self.flash_bytes:
                 continue
             if best is not None and found.loss >= best.loss:
                 break
-            best = found
+            best, best_bytes = found, linked.total_bytes
         if best is None:
             raise BudgetError(
                 "The weights do not fit the flash budget in any form.",
@@ -218,6 +221,7 @@ class _Fit:
                 hint=f"give --flash {least_bytes + self.margin_bytes} or more, or make the network "
                 "smaller (edgefactor compress)",
             )
+        self.linked_bytes = best_bytes
         return self._forms(best.chosen)
 
     def over(self, fitted: Graph) -> int:
@@ -225,14 +229,15 @@ class _Fit:
         linked = self.measure(fitted)
         if linked is None:
             return 0
-        self.linked = linked
         self.progress(f"linked: {linked.total_bytes:,} bytes")
-        return linked.total_bytes - self.flash_bytes
+        over = linked.total_bytes - self.flash_bytes
+        if over <= 0:
+            self.linked_bytes = linked.total_bytes
+        return over
 
     def recorded(self, graph: Graph, forms: Mapping[str, Form], *, tuned: bool) -> Graph:
-        total = None if self.linked is None else self.linked.total_bytes
         texts = {name: form.text for name, form in forms.items()}
-        return _recorded(graph, self.flash_bytes, total, texts, tuned=tuned)
+        return _recorded(graph, self.flash_bytes, self.linked_bytes, texts, tuned=tuned)
 
     def _forms(self, chosen: Sequence[int]) -> dict[str, Form]:
         return {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from edgefactor.export.ops.conv import Conv2D
 from edgefactor.export.ports import decode_outputs, encode_inputs
 from edgefactor.export.reference import run_samples
 from edgefactor.export.validate import validate
+from edgefactor.pipeline.sharing_at_export import flash_budget
 from edgefactor.pipeline.sharing_at_export.allocation import Choice, allocate, smallest
 from edgefactor.pipeline.sharing_at_export.flash_budget import (
     METADATA,
@@ -29,6 +31,7 @@ from edgefactor.pipeline.sharing_at_export.flash_budget import (
     flash_notes,
 )
 from edgefactor.pipeline.sharing_at_export.share_codes import observe_inputs
+from edgefactor.pipeline.sharing_at_export.tuning import Tuned
 from tests.export.graphs import lowered, to_int8
 
 CODE_BYTES = 3000
@@ -176,6 +179,29 @@ def test_tuning_takes_half_of_the_noise_away() -> None:
     assert json.loads(tuned.metadata[METADATA])["tuned"]
     assert "did not train" in flash_notes(plain)[1]
     assert len(flash_notes(tuned)) == 1
+
+
+def test_what_tuning_made_too_large_is_left_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever tuning gives, what comes out fits the budget that the search has kept."""
+
+    def tune(_: object, start: dict[str, Tuned], __: object) -> dict[str, Tuned]:
+        none = np.zeros(0)
+        return {
+            name: replace(
+                layer, form=replace(layer.form, scale=none, codebook=none, weights=layer.weights)
+            )
+            for name, layer in start.items()
+        }
+
+    monkeypatch.setattr(flash_budget, "tune", tune)
+    _, int8, _ = network()
+    # No other test asks for this budget: what `fitted` gives is kept.
+    budget = linked(int8).total_bytes - int(0.7 * weight_bytes(int8))
+    graph = fitted(budget)
+    facts = json.loads(graph.metadata[METADATA])
+    assert linked(graph).total_bytes <= budget
+    assert facts["linked_bytes"] == linked(graph).total_bytes
+    assert not facts["tuned"]
 
 
 def test_what_cannot_be_trained_through_is_shared_all_the_same() -> None:
