@@ -13,7 +13,6 @@ from edgefactor.export.onnx_writer import write_onnx
 from edgefactor.pipeline.calibrate import Sample
 from edgefactor.pipeline.config import Progress
 from edgefactor.pipeline.sharing_at_export.forms import Form
-from edgefactor.pipeline.sharing_at_export.share_codes import Floats
 from edgefactor.pipeline.sharing_at_export.shareable import ShareableLayer
 from edgefactor.pipeline.sharing_at_export.torch_network import TorchNetwork
 from edgefactor.pipeline.sharing_at_export.tuning import relative_noise, stacked
@@ -94,21 +93,20 @@ def _probed(
                 op.inputs[2]: constant(op.inputs[2], layer.bias_of(probe)),
             }
             outputs = _outputs(graph.edit(tensors=tensors), samples)
-            power = sum(
-                float(((a - b) ** 2).sum() / max((a**2).sum(), _LEAST))
-                for a, b in zip(expected, outputs, strict=True)
-            )
-            slope = max(power, _LEAST) / probe.error
+            slope = max(relative_noise(expected, outputs), _LEAST) / probe.error
         found[layer.name] = tuple(slope * form.error for form in layer.forms)
     return found
 
 
-def _outputs(graph: Graph, samples: Sequence[Sample]) -> list[Floats]:
-    """The outputs in ONNX Runtime, one array an output."""
+def _outputs(graph: Graph, samples: Sequence[Sample]) -> list[Tensor]:
+    """The outputs in ONNX Runtime, one tensor an output."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(
         write_onnx(graph).SerializeToString(), providers=["CPUExecutionProvider"]
     )
     rows = [session.run(None, dict(sample)) for sample in samples]
-    return [np.stack([np.asarray(row[i], np.float64) for row in rows]) for i in range(len(rows[0]))]
+    return [
+        torch.from_numpy(np.stack([np.asarray(row[i], np.float64) for row in rows]))
+        for i in range(len(rows[0]))
+    ]

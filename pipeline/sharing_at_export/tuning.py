@@ -144,14 +144,15 @@ def tune(
     try:
         held = stacked(network, samples[::HELD_OUT])
         others = stacked(network, [s for i, s in enumerate(samples) if i % HELD_OUT])
-        before = _noise(network, {name: _Layer(layer) for name, layer in start.items()}, held)
+        with torch.no_grad():
+            expected = network.run(held, network.outputs, {})
+        before = _noise(network, start, held, expected)
         for smaller in SMALLER:
             layers = {name: _Layer(layer) for name, layer in start.items()}
             rate = RATE * smaller * min(1.0, before / FAR_OFF)
             _train(network, layers, others, rate, seed)
             found = {name: layer.result() for name, layer in layers.items()}
-            now = {name: _Layer(layer) for name, layer in found.items()}
-            if _noise(network, now, held) < before:
+            if _noise(network, found, held, expected) < before:
                 return found
     finally:
         torch.set_num_threads(threads)
@@ -159,13 +160,15 @@ def tune(
 
 
 def _noise(
-    network: TorchNetwork, layers: Mapping[str, _Layer], inputs: Mapping[str, Tensor]
+    network: TorchNetwork,
+    tuned: Mapping[str, Tuned],
+    inputs: Mapping[str, Tensor],
+    expected: Sequence[Tensor],
 ) -> float:
+    layers = {name: _Layer(layer) for name, layer in tuned.items()}
     with torch.no_grad():
-        expected = network.run(inputs, network.outputs, {})
-        return relative_noise(
-            expected, network.run(inputs, network.outputs, replaced(network, layers))
-        )
+        found = network.run(inputs, network.outputs, replaced(network, layers))
+    return relative_noise(expected, found)
 
 
 def relative_noise(expected: Sequence[Tensor], found: Sequence[Tensor]) -> float:
